@@ -1,0 +1,376 @@
+"""D-FACE classifier and EDCLIP: from 16 facial-action tokens to an emotion and to descriptions of emotions.
+
+From "From Pixels to Semantics" (ICLR 2026): a 1-D transformer over the tokens, attention pooling with one learned query
+and an entropy penalty, class logits, and a projection into a text encoder's space (EDCLIP).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_dface import DFaceConfig
+from .modeling_dface_tokenizer import DFaceTokenizerModel
+
+
+@dataclass
+class DFaceModelOutput(ModelOutput):
+    """Output of [`DFaceModel`].
+
+    Args:
+        pooler_output (`torch.FloatTensor`, (batch, hidden_size)): The attention-pooled tokens.
+        pooling_attention (`torch.FloatTensor`, (batch, 16)): Pooling weights of the tokens; each row sums to 1.
+        action_embeds (`torch.FloatTensor`, (batch, projection_dim)): Unit vectors in the text encoder's space.
+        action_ids (`torch.LongTensor`, (batch, 16)): The tokens that were read.
+        last_hidden_state (`torch.FloatTensor`, (batch, 16, hidden_size)): Token states before pooling.
+        tokenizer_loss (`torch.FloatTensor`, scalar): Reconstruction loss, with `train_tokenizer` in training only.
+    """
+
+    pooler_output: torch.FloatTensor | None = None
+    pooling_attention: torch.FloatTensor | None = None
+    action_embeds: torch.FloatTensor | None = None
+    action_ids: torch.LongTensor | None = None
+    last_hidden_state: torch.FloatTensor | None = None
+    tokenizer_loss: torch.FloatTensor | None = None
+
+
+@dataclass
+class DFaceClassifierOutput(ModelOutput):
+    """Output of [`DFaceForVideoClassification`]: `loss`, `logits` (batch, num_labels), `similarities`
+    (batch, num_anchors), the cosine to each described class, and the fields of [`DFaceModelOutput`]."""
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    similarities: torch.FloatTensor | None = None
+    pooling_attention: torch.FloatTensor | None = None
+    action_embeds: torch.FloatTensor | None = None
+    action_ids: torch.LongTensor | None = None
+
+
+@dataclass
+class DFaceEDCLIPOutput(ModelOutput):
+    """Output of [`DFaceEDCLIPModel`]: `loss`, `logits_per_action` (batch, texts), which is cosine / temperature,
+    `similarities` (batch, texts), `action_embeds` and `pooling_attention`."""
+
+    loss: torch.FloatTensor | None = None
+    logits_per_action: torch.FloatTensor | None = None
+    similarities: torch.FloatTensor | None = None
+    action_embeds: torch.FloatTensor | None = None
+    action_ids: torch.LongTensor | None = None
+    pooling_attention: torch.FloatTensor | None = None
+
+
+def edclip_loss(
+    similarities: torch.Tensor,
+    labels: torch.Tensor,
+    label_to_anchor: torch.Tensor,
+    temperature: float = 0.07,
+    others_margin: float = 0.2,
+    others_weight: float = 0.2,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Emotion-description contrastive loss (paper, EDCLIP).
+
+    Args:
+        similarities: (batch, anchors) cosines in [-1, 1].
+        labels: (batch,) class ids.
+        label_to_anchor: (num_labels,) row of each class's anchor, -1 for a class without a description.
+        temperature: Divides the cosines of described classes before the cross-entropy.
+        others_margin: Cosine up to which an undescribed sample may resemble its nearest description.
+        others_weight: Weight of the undescribed part.
+
+    Returns:
+        The total, the part of described samples and the part of the others; a part without samples is 0.
+    """
+    target = label_to_anchor[labels]
+    named = (target >= 0).to(similarities.dtype)
+    cross_entropy = F.cross_entropy(similarities / temperature, target.clamp_min(0), reduction="none")
+    named_loss = (cross_entropy * named).sum() / named.sum().clamp_min(1)
+    excess = (similarities.amax(dim=-1) - others_margin).relu()
+    others_loss = (excess * (1 - named)).sum() / (1 - named).sum().clamp_min(1)
+    return named_loss + others_weight * others_loss, named_loss, others_loss
+
+
+def pooling_entropy(attention: torch.Tensor) -> torch.Tensor:
+    """Return the mean entropy of pooling weights (batch, tokens), in nats: low when few tokens are read."""
+    return -(attention * attention.clamp_min(1e-8).log()).sum(dim=-1).mean()
+
+
+class DFaceAttentionPooling(nn.Module):
+    """LayerNorm, softmax over one learned query, weighted sum: which tokens the emotion was read from."""
+
+    def __init__(self, config: DFaceConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.query = nn.Parameter(torch.empty(config.hidden_size))
+        self.scaling = 1 / (config.pooling_temperature * config.hidden_size**0.5)
+
+    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map (batch, tokens, hidden_size) to the pooled (batch, hidden_size) and the weights (batch, tokens)."""
+        states = self.norm(states)
+        weights = (states @ self.query * self.scaling).softmax(dim=-1)
+        return (weights[..., None] * states).sum(dim=1), weights
+
+
+class DFacePreTrainedModel(PreTrainedModel):
+    """Weight initialisation and loading shared by the D-FACE heads."""
+
+    config: DFaceConfig
+    base_model_prefix = "dface"
+    main_input_name = "pixel_values"
+    input_modalities = ("video",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["DFaceTokenizerLayer"]
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    # The two heads share one checkpoint; each leaves the other's part alone.
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        if isinstance(module, DFaceModel):
+            init.normal_(module.position_embeddings, std=1.0)
+            init.zeros_(module.text_anchors)
+        elif isinstance(module, DFaceAttentionPooling):
+            init.normal_(module.query, std=self.config.initializer_range)
+        elif isinstance(module, nn.TransformerEncoderLayer):
+            for parameter in module.parameters():
+                if parameter.ndim > 1:
+                    init.xavier_uniform_(parameter)
+            init.zeros_(module.self_attn.in_proj_bias)
+        else:
+            super()._init_weights(module)
+
+
+class DFaceModel(DFacePreTrainedModel):
+    """Tokenizer, 1-D transformer, attention pooling and projection into the text space, without a class head."""
+
+    def __init__(self, config: DFaceConfig):
+        super().__init__(config)
+        self.tokenizer = DFaceTokenizerModel(config.tokenizer_config)
+        self.token_embeddings = nn.Linear(config.tokenizer_config.hidden_size, config.hidden_size)
+        tokens = config.tokenizer_config.num_action_tokens
+        self.position_embeddings = nn.Parameter(torch.empty(1, tokens, config.hidden_size))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                config.hidden_size,
+                config.num_attention_heads,
+                config.intermediate_size,
+                dropout=config.hidden_dropout_prob,
+                layer_norm_eps=config.layer_norm_eps,
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(config.num_hidden_layers)
+        )
+        self.pooling = DFaceAttentionPooling(config)
+        self.text_projection = nn.Linear(config.hidden_size, config.projection_dim)
+        self.register_buffer("text_anchors", torch.zeros(config.num_anchors, config.projection_dim))
+        self.post_init()
+
+    def forward(
+        self, pixel_values: torch.Tensor | None = None, action_ids: torch.Tensor | None = None, **kwargs
+    ) -> DFaceModelOutput:
+        """Read a pair of frames, or its tokens.
+
+        Args:
+            pixel_values: (batch, 2, 3, height, width), onset and apex, RGB in [0, 1].
+            action_ids: (batch, 16) int64; given instead of frames, the tokenizer is not run.
+
+        Returns:
+            [`DFaceModelOutput`].
+
+        Raises:
+            ValueError: Unless exactly one of the two inputs is given.
+        """
+        if (pixel_values is None) == (action_ids is None):
+            raise ValueError("give either pixel_values or action_ids")
+        tokenizer_loss = None
+        if action_ids is None:
+            action_ids, tokenizer_loss = self._tokenize(pixel_values)
+        states = self.token_embeddings(self.tokenizer.action_features(action_ids).detach())
+        states = states + self.position_embeddings
+        for layer in self.layers:
+            states = layer(states)
+        pooled, attention = self.pooling(states)
+        return DFaceModelOutput(
+            pooler_output=pooled,
+            pooling_attention=attention,
+            action_embeds=F.normalize(self.text_projection(pooled), dim=-1),
+            action_ids=action_ids,
+            last_hidden_state=states,
+            tokenizer_loss=tokenizer_loss,
+        )
+
+    def similarities(
+        self, action_embeds: torch.Tensor, text_embeds: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Cosine (batch, texts) of action embeddings to `text_embeds` (texts, projection_dim), or to the anchors."""
+        text_embeds = self.text_anchors if text_embeds is None else text_embeds
+        return action_embeds @ F.normalize(text_embeds.to(action_embeds.dtype), dim=-1).T
+
+    def set_text_anchors(self, anchors: torch.Tensor, texts: dict[str, str], text_encoder: str) -> None:
+        """Store the class descriptions' embeddings, so that inference needs no text encoder.
+
+        Args:
+            anchors: (classes, projection_dim), in the order of `texts`; they are normalised here.
+            texts: Class label -> description.
+            text_encoder: Name of the encoder that embedded them.
+
+        Raises:
+            ValueError: If the number of rows or their width does not fit.
+        """
+        if tuple(anchors.shape) != (len(texts), self.config.projection_dim):
+            raise ValueError(
+                f"text anchors of shape {tuple(anchors.shape)} do not fit: expected "
+                f"({len(texts)}, {self.config.projection_dim})"
+            )
+        self.config.anchor_texts, self.config.text_encoder = dict(texts), text_encoder
+        self.text_anchors = F.normalize(anchors.to(self.text_anchors), dim=-1)
+
+    def edclip_loss(self, output: DFaceModelOutput, labels: torch.Tensor) -> torch.Tensor:
+        """Return the EDCLIP loss of a batch with class ids (batch,); 0 while no anchors are stored."""
+        config = self.config
+        if not config.anchor_texts:
+            return output.action_embeds.sum() * 0
+        rows = [
+            config.anchor_labels.index(label) if label in config.anchor_labels else -1
+            for _, label in sorted(config.id2label.items())
+        ]
+        similarities = self.similarities(output.action_embeds)
+        mapping = torch.tensor(rows, device=labels.device)
+        weights = (config.edclip_temperature, config.others_margin, config.others_weight)
+        return edclip_loss(similarities, labels, mapping, *weights)[0]
+
+    def _tokenize(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if self.config.train_tokenizer and self.training:
+            output = self.tokenizer(pixel_values)
+            return output.action_ids, output.loss
+        # A frozen tokenizer keeps its running statistics, too: its tokens do not depend on the mode of the head.
+        training = self.tokenizer.training
+        self.tokenizer.eval()
+        with torch.no_grad():
+            ids = self.tokenizer.encode(*pixel_values.unbind(dim=1))
+        self.tokenizer.train(training)
+        return ids, None
+
+
+class DFaceForVideoClassification(DFacePreTrainedModel):
+    """D-FACE with a class head; also returns pooling attention and the similarity to each class description.
+
+    Example:
+
+    ```python
+    >>> import torch, dface_hf
+    >>> from transformers import AutoModelForVideoClassification
+    >>> model = AutoModelForVideoClassification.from_pretrained(dface_hf.DEFAULT_CHECKPOINT).eval()
+    >>> output = model(torch.rand(1, 2, 3, 64, 64))  # onset and apex
+    >>> tuple(output.logits.shape), tuple(output.pooling_attention.shape)
+    ((1, 4), (1, 16))
+
+    ```
+    """
+
+    def __init__(self, config: DFaceConfig):
+        super().__init__(config)
+        self.dface = DFaceModel(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        action_ids: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> DFaceClassifierOutput:
+        """Classify pairs of frames, or cached tokens.
+
+        Args:
+            pixel_values: (batch, 2, 3, height, width), RGB in [0, 1]; or give `action_ids` (batch, 16).
+            labels: (batch,) class ids; with them the output has a loss: weighted cross-entropy + entropy_weight x
+                pooling entropy + edclip_weight x EDCLIP (+ reconstruction_weight x reconstruction).
+
+        Returns:
+            [`DFaceClassifierOutput`].
+        """
+        output = self.dface(pixel_values=pixel_values, action_ids=action_ids)
+        logits = self.classifier(output.pooler_output)
+        return DFaceClassifierOutput(
+            loss=None if labels is None else self._loss(logits, output, labels),
+            logits=logits,
+            similarities=self.dface.similarities(output.action_embeds) if self.config.anchor_texts else None,
+            pooling_attention=output.pooling_attention,
+            action_embeds=output.action_embeds,
+            action_ids=output.action_ids,
+        )
+
+    def _loss(self, logits: torch.Tensor, output: DFaceModelOutput, labels: torch.Tensor) -> torch.Tensor:
+        config = self.config
+        weight = None if config.class_weights is None else logits.new_tensor(config.class_weights)
+        loss = F.cross_entropy(logits, labels, weight=weight)
+        loss = loss + config.entropy_weight * pooling_entropy(output.pooling_attention)
+        loss = loss + config.edclip_weight * self.dface.edclip_loss(output, labels)
+        if output.tokenizer_loss is not None:
+            loss = loss + config.reconstruction_weight * output.tokenizer_loss
+        return loss
+
+
+class DFaceEDCLIPModel(DFacePreTrainedModel):
+    """D-FACE against descriptions: the similarity of a facial action to any sentence, in the text encoder's space."""
+
+    def __init__(self, config: DFaceConfig):
+        super().__init__(config)
+        self.dface = DFaceModel(config)
+        self.post_init()
+
+    def get_action_features(
+        self, pixel_values: torch.Tensor | None = None, action_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Embed pairs (batch, 2, 3, height, width), or tokens (batch, 16), as unit vectors (batch, projection_dim)."""
+        return self.dface(pixel_values=pixel_values, action_ids=action_ids).action_embeds
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        action_ids: torch.Tensor | None = None,
+        text_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> DFaceEDCLIPOutput:
+        """Compare facial actions with texts.
+
+        Args:
+            pixel_values: (batch, 2, 3, height, width), RGB in [0, 1]; or give `action_ids` (batch, 16).
+            text_embeds: (texts, projection_dim) from the checkpoint's text encoder; the class anchors by default.
+            labels: (batch,) class ids for the EDCLIP loss against the class anchors.
+
+        Returns:
+            [`DFaceEDCLIPOutput`].
+        """
+        output = self.dface(pixel_values=pixel_values, action_ids=action_ids)
+        similarities = self.dface.similarities(output.action_embeds, text_embeds)
+        return DFaceEDCLIPOutput(
+            loss=None if labels is None else self.dface.edclip_loss(output, labels),
+            logits_per_action=similarities / self.config.edclip_temperature,
+            similarities=similarities,
+            action_embeds=output.action_embeds,
+            action_ids=output.action_ids,
+            pooling_attention=output.pooling_attention,
+        )
+
+
+__all__ = [
+    "DFaceClassifierOutput",
+    "DFaceEDCLIPModel",
+    "DFaceEDCLIPOutput",
+    "DFaceForVideoClassification",
+    "DFaceModel",
+    "DFaceModelOutput",
+    "DFacePreTrainedModel",
+    "edclip_loss",
+    "pooling_entropy",
+]

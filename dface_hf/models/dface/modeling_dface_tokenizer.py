@@ -1,0 +1,376 @@
+"""D-FACE tokenizer: an onset/apex pair of aligned face crops becomes 16 discrete facial-action tokens, and back.
+
+From "From Pixels to Semantics" (ICLR 2026), section 3: the *difference* of the two encoded frames is quantised, so a
+token says what moved; the decoder redraws the apex from the onset frame and the tokens alone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_dface_tokenizer import DFaceTokenizerConfig
+from .layers_dface import (
+    DFaceRelativePositionBias,
+    DFaceTokenizerAttention,
+    DFaceTokenizerLayer,
+    DFaceTransformer,
+)
+from .quantization_dface import DFaceQuantizer, perplexity
+
+# Mean squared difference that sensor noise alone (sigma about 2 grey levels) leaves between two frames.
+NOISE_FLOOR = 1e-4
+# The warp head's flow is predicted in tenths of the half-width: 3.2 px at 64 px for an output of 1.
+FLOW_SCALE = 0.1
+
+
+@dataclass
+class DFaceTokenizerOutput(ModelOutput):
+    """Output of [`DFaceTokenizerModel`].
+
+    Args:
+        loss (`torch.FloatTensor`, scalar): Reconstruction loss against the apex frame.
+        reconstruction (`torch.FloatTensor`, (batch, 3, height, width)): The apex as decoded from onset and tokens.
+        action_ids (`torch.LongTensor`, (batch, 16)): Code of each cell of the 4x4 token grid, in raster order.
+        perplexity (`torch.FloatTensor`, scalar): exp(entropy) of the codes used in this batch.
+        action_vectors (`torch.FloatTensor`, (batch, 16, code_dim)): The scaled vectors before quantisation.
+        flow (`torch.FloatTensor`, (batch, 2, height, width)): Backward flow in pixels, with the warp head only.
+    """
+
+    loss: torch.FloatTensor | None = None
+    reconstruction: torch.FloatTensor | None = None
+    action_ids: torch.LongTensor | None = None
+    perplexity: torch.FloatTensor | None = None
+    action_vectors: torch.FloatTensor | None = None
+    flow: torch.FloatTensor | None = None
+
+
+@dataclass
+class DFaceDecoderOutput(ModelOutput):
+    """What `decode` returns: `reconstruction` (batch, 3, height, width), and `flow` in pixels with the warp head."""
+
+    reconstruction: torch.FloatTensor | None = None
+    flow: torch.FloatTensor | None = None
+
+
+def match_brightness(target: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Give each image (..., channels, height, width) the mean and standard deviation (..., 1, 1, 1)."""
+    own_mean, own_std = image_moments(target)
+    return (target - own_mean) / own_std * std + mean
+
+
+def image_moments(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation (..., 1, 1, 1) over channels and pixels; a flat image counts as 0.01."""
+    std, mean = torch.std_mean(image.float(), dim=(-3, -2, -1), keepdim=True, correction=0)
+    return mean, std.clamp_min(1e-2)
+
+
+class DFacePatchEmbeddings(nn.Module):
+    """Cut frames into patches: LayerNorm, Linear, LayerNorm, shared by both frames."""
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__()
+        self.patch_size = config.patch_size
+        patch_dim = config.num_channels * config.patch_size**2
+        self.patch_norm = nn.LayerNorm(patch_dim, eps=config.layer_norm_eps)
+        self.projection = nn.Linear(patch_dim, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Map (batch, time, channels, height, width) to (batch, time, patches, hidden_size)."""
+        return self.norm(self.projection(self.patch_norm(to_patches(frames, self.patch_size))))
+
+
+def to_patches(frames: torch.Tensor, size: int) -> torch.Tensor:
+    """(batch, time, channels, height, width) -> (batch, time, patches, channels * size * size), raster order."""
+    patches = frames.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # (b, t, c, h, p, w, p)
+    return patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
+
+
+def from_patches(patches: torch.Tensor, size: int, grid: int) -> torch.Tensor:
+    """(batch, patches, channels * size * size) -> (batch, channels, grid * size, grid * size)."""
+    image = patches.unflatten(-1, (-1, size, size)).unflatten(1, (grid, grid))  # (b, h, w, c, p, p)
+    return image.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+class DFaceReduction(nn.Module):
+    """Linear to the code dimension, then stride-2 3x3 convolutions from the patch grid down to the token grid."""
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__()
+        self.grid_size = config.grid_size
+        self.projection = nn.Linear(config.hidden_size, config.code_dim)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(config.code_dim, config.code_dim, 3, stride=2, padding=1)
+            for _ in range(config.num_reduction_layers)
+        )
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        """Map one frame (batch, patches, hidden_size) to (batch, tokens, code_dim)."""
+        grid = self.projection(frame).transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
+        for index, conv in enumerate(self.convs):
+            grid = conv(grid if index == 0 else grid.relu())
+        return grid.flatten(2).transpose(1, 2)
+
+
+class DFacePixelHead(nn.Module):
+    """The paper's head: Linear from each patch state to its pixels."""
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__()
+        self.patch_size, self.grid_size = config.patch_size, config.grid_size
+        self.projection = nn.Linear(config.hidden_size, config.num_channels * config.patch_size**2)
+
+    def forward(self, states: torch.Tensor, onset: torch.Tensor) -> DFaceDecoderOutput:
+        """Map patch states (batch, patches, hidden_size) to an image; the onset frame is not used."""
+        return DFaceDecoderOutput(from_patches(self.projection(states), self.patch_size, self.grid_size))
+
+
+class DFaceWarpHead(nn.Module):
+    """Backward flow, and a residual where the flow cannot explain the apex, both applied to the onset frame."""
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__()
+        self.patch_size, self.grid_size = config.patch_size, config.grid_size
+        self.channels = config.num_channels
+        self.flow_size = max(
+            1, config.patch_size // 4
+        )  # flow is smooth: a few vectors a patch, then bilinear
+        self.flow_projection = nn.Linear(config.hidden_size, 2 * self.flow_size**2)
+        self.residual_projection = nn.Linear(
+            config.hidden_size, (config.num_channels + 1) * config.patch_size**2
+        )
+
+    def forward(self, states: torch.Tensor, onset: torch.Tensor) -> DFaceDecoderOutput:
+        """Map patch states (batch, patches, hidden_size) and the onset (batch, 3, height, width) to the apex."""
+        height = onset.shape[-1]
+        coarse = (
+            from_patches(self.flow_projection(states).float(), self.flow_size, self.grid_size) * FLOW_SCALE
+        )
+        flow = F.interpolate(coarse, size=onset.shape[-2:], mode="bilinear", align_corners=False)
+        warped = F.grid_sample(
+            onset.float(), self._pixel_grid(flow), mode="bilinear", padding_mode="border", align_corners=False
+        )
+        residual = from_patches(self.residual_projection(states), self.patch_size, self.grid_size).float()
+        # The gate starts nearly closed, so that motion is explained by the flow first.
+        gate = (residual[:, self.channels :] - 2.0).sigmoid()
+        image = warped + gate * residual[:, : self.channels]
+        return DFaceDecoderOutput(image.to(onset.dtype), (flow * height / 2).to(onset.dtype))
+
+    def _pixel_grid(self, flow: torch.Tensor) -> torch.Tensor:
+        """Sampling positions (batch, height, width, 2) of each pixel centre in [-1, 1], displaced by the flow."""
+        size = flow.shape[-1]
+        centre = (torch.arange(size, device=flow.device, dtype=flow.dtype) * 2 + 1) / size - 1
+        rows, columns = torch.meshgrid(centre, centre, indexing="ij")
+        return torch.stack([columns, rows], dim=-1) + flow.permute(0, 2, 3, 1)
+
+
+class DFaceTokenizerPreTrainedModel(PreTrainedModel):
+    """Weight initialisation and loading shared by tokenizer models."""
+
+    config: DFaceTokenizerConfig
+    # A classifier checkpoint holds the tokenizer below this prefix: from_pretrained picks the part out of the whole.
+    base_model_prefix = "dface.tokenizer"
+    main_input_name = "pixel_values"
+    input_modalities = ("video",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["DFaceTokenizerLayer"]
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": DFaceTokenizerLayer, "attentions": DFaceTokenizerAttention}
+    _keys_to_ignore_on_load_unexpected = [r"^dface\.(?!tokenizer)", r"^classifier\."]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, DFaceQuantizer):
+            init.normal_(module.codebook, std=1.0)
+            if module.pinned and not getattr(module.codebook, "_is_hf_initialized", False):
+                module.codebook[0] = 0
+            init.ones_(module.running_rms)
+            init.zeros_(module.usage)
+        elif isinstance(module, DFaceTokenizerAttention):
+            init.ones_(module.q_scale)
+            init.ones_(module.k_scale)
+            init.normal_(module.null_key_values, std=1.0)
+        elif isinstance(module, nn.Conv2d):
+            # std 0.02 would shrink the signal a hundredfold through the ReLU convolutions of the reduction.
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
+    """Conditional VQ-VAE over facial motion.
+
+    Example:
+
+    ```python
+    >>> import torch, dface_hf
+    >>> from dface_hf import DFaceTokenizerModel
+    >>> tokenizer = DFaceTokenizerModel.from_pretrained(dface_hf.DEFAULT_CHECKPOINT).eval()
+    >>> onset = torch.rand(1, 3, 64, 64)
+    >>> tokenizer.encode(onset, onset)  # nothing moves: sixteen times code 0
+    tensor([[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
+
+    ```
+    """
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__(config)
+        self.patch_embeddings = DFacePatchEmbeddings(config)
+        if config.motion_channels:
+            # Bias-free and without LayerNorm: stillness stays exactly zero and noise stays small.
+            patch_dim = config.num_channels * config.patch_size**2
+            self.motion_projection = nn.Linear(patch_dim, config.hidden_size, bias=False)
+        self.position_bias = DFaceRelativePositionBias(config)
+        self.spatial_encoder = DFaceTransformer(config, config.num_spatial_layers, axis="space")
+        self.temporal_encoder = DFaceTransformer(config, config.num_temporal_layers, axis="time")
+        self.reduction = DFaceReduction(config)
+        self.quantizer = DFaceQuantizer(config)
+        self.action_projection = nn.Linear(config.code_dim, config.hidden_size)
+        self.decoder = DFaceTransformer(config, config.num_decoder_layers, axis="space", cross_attention=True)
+        head = DFacePixelHead if config.decoder_head == "pixels" else DFaceWarpHead
+        self.decoder_head = head(config)
+        self.post_init()
+
+    def encode(self, onset: torch.Tensor, apex: torch.Tensor) -> torch.Tensor:
+        """Tokenise pairs of aligned crops.
+
+        Args:
+            onset: (batch, 3, height, width), RGB in [0, 1], face aligned as in `dface_hf.faces.alignment`.
+            apex: The same for the apex frame, in the onset's alignment.
+
+        Returns:
+            action_ids (batch, 16) int64, in raster order of the 4x4 grid; 0 means "nothing moves here".
+
+        Raises:
+            ValueError: If the shapes differ or are not (batch, channels, image_size, image_size).
+        """
+        return self.quantizer.nearest(self.action_vectors(torch.stack([onset, apex], dim=1)))
+
+    def decode(self, onset: torch.Tensor, action_ids: torch.Tensor) -> DFaceDecoderOutput:
+        """Redraw the apex of a face from its onset frame and tokens, which may come from another face.
+
+        Args:
+            onset: (batch, 3, height, width), RGB in [0, 1].
+            action_ids: (batch, 16) int64 in [0, codebook_size).
+
+        Returns:
+            [`DFaceDecoderOutput`] with `.reconstruction` (batch, 3, height, width), about in [0, 1].
+
+        Raises:
+            ValueError: If an id lies outside the codebook or the shapes do not fit.
+        """
+        self._check_frames(onset[:, None])
+        self._check_action_ids(action_ids)
+        return self._decode_features(onset, self.action_features(action_ids))
+
+    def action_features(self, action_ids: torch.Tensor) -> torch.Tensor:
+        """Return what decoder and classifier read of tokens (batch, 16): (batch, 16, hidden_size)."""
+        return self._project(self.quantizer.codes()[action_ids])
+
+    def null_action_ids(self, onset: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the tokens (16,) of a still face: of `onset` (3, height, width), or of a plain mid-grey frame."""
+        size = self.config.image_size
+        if onset is None:
+            onset = torch.full(
+                (self.config.num_channels, size, size), 0.5, device=self.device, dtype=self.dtype
+            )
+        return self.encode(onset[None], onset[None])[0]
+
+    def action_vectors(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
+        """Encode pairs (batch, 2, 3, height, width) to scaled vectors (batch, 16, code_dim) before quantisation."""
+        self._check_frames(pixel_values)
+        if self.config.match_brightness:
+            mean, std = (moment.mean(dim=1, keepdim=True) for moment in image_moments(pixel_values))
+            pixel_values = match_brightness(pixel_values, mean, std).to(pixel_values.dtype)
+        states = self.patch_embeddings(pixel_values)
+        if self.config.motion_channels:
+            deviation = pixel_values - pixel_values.mean(dim=1, keepdim=True)
+            patches = to_patches(self.config.motion_gain * deviation, self.config.patch_size)
+            states = states + self.motion_projection(patches)
+        states = self.spatial_encoder(states, position_bias=self.position_bias(), **kwargs)
+        states = self.temporal_encoder(states, **kwargs)
+        return self.quantizer.scale(self.reduction(states[:, 1]) - self.reduction(states[:, 0]))
+
+    def forward(self, pixel_values: torch.Tensor, return_loss: bool = True, **kwargs) -> DFaceTokenizerOutput:
+        """Encode, quantise and redraw pairs.
+
+        Args:
+            pixel_values: (batch, 2, 3, height, width): onset and apex, RGB in [0, 1].
+            return_loss: Whether to compare the reconstruction with the apex.
+
+        Returns:
+            [`DFaceTokenizerOutput`].
+        """
+        vectors = self.action_vectors(pixel_values, **kwargs)
+        quantised, ids = self.quantizer(vectors)
+        onset, apex = pixel_values.unbind(dim=1)
+        decoded = self._decode_features(onset, self._project(quantised), **kwargs)
+        return DFaceTokenizerOutput(
+            loss=self.reconstruction_loss(decoded.reconstruction, onset, apex) if return_loss else None,
+            reconstruction=decoded.reconstruction,
+            action_ids=ids,
+            perplexity=perplexity(ids, self.config.codebook_size),
+            action_vectors=vectors,
+            flow=decoded.flow,
+        )
+
+    def reconstruction_loss(
+        self, reconstruction: torch.Tensor, onset: torch.Tensor, apex: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the squared error against the apex in the onset's brightness, motion-weighted as configured."""
+        onset, apex = onset.float(), apex.float()
+        if self.config.match_brightness:
+            apex = match_brightness(apex, *image_moments(onset))
+        error = (reconstruction.float() - apex).pow(2).mean(dim=1)  # (batch, height, width)
+        change = (apex - onset).pow(2).mean(dim=1)
+        if self.config.motion_weight:
+            motion = change.sqrt()
+            weight = 1 + self.config.motion_weight * motion / (motion.mean(dim=(1, 2), keepdim=True) + 1e-2)
+            weight = weight / weight.mean(dim=(1, 2), keepdim=True)
+            error, change = error * weight, change * weight
+        error = error.mean(dim=(1, 2))
+        if self.config.normalize_loss:
+            error = error / (change.mean(dim=(1, 2)) + NOISE_FLOOR)
+        return error.mean()
+
+    def _project(self, codes: torch.Tensor) -> torch.Tensor:
+        if self.config.reference_compat:
+            # Published quirk: (batch * tokens, code_dim) is reshaped to (batch, code_dim, tokens), then transposed.
+            codes = codes.flatten(1).unflatten(1, (self.config.code_dim, -1)).transpose(1, 2)
+        return self.action_projection(codes.to(self.action_projection.weight.dtype))
+
+    def _decode_features(self, onset: torch.Tensor, features: torch.Tensor, **kwargs) -> DFaceDecoderOutput:
+        # Detached: the decoder may not shape the embedding, which belongs to the encoder.
+        queries = self.patch_embeddings(onset[:, None]).detach()
+        states = self.decoder(queries, features, self.position_bias(), **kwargs)[:, 0]
+        return self.decoder_head(states, onset)
+
+    def _check_frames(self, frames: torch.Tensor) -> None:
+        expected = (self.config.num_channels, self.config.image_size, self.config.image_size)
+        if frames.ndim != 5 or tuple(frames.shape[2:]) != expected:
+            raise ValueError(
+                f"frames of shape {tuple(frames.shape)} do not fit this model: it takes "
+                f"(batch, 2, {', '.join(map(str, expected))}), RGB in [0, 1]; the image processor makes them"
+            )
+
+    def _check_action_ids(self, action_ids: torch.Tensor) -> None:
+        size = self.config.codebook_size
+        if action_ids.shape[1:] != (self.config.num_action_tokens,):
+            raise ValueError(
+                f"action_ids of shape {tuple(action_ids.shape)} do not fit: (batch, {self.config.num_action_tokens})"
+            )
+        if not torch.compiler.is_compiling() and bool(((action_ids < 0) | (action_ids >= size)).any()):
+            raise ValueError(f"action_ids hold values outside the codebook: they must be 0 to {size - 1}")
+
+
+__all__ = [
+    "DFaceDecoderOutput",
+    "DFaceTokenizerModel",
+    "DFaceTokenizerOutput",
+    "DFaceTokenizerPreTrainedModel",
+]

@@ -1,0 +1,125 @@
+"""The codebook of facial actions: noise-substitution vector quantisation with a pinned null code."""
+
+import torch
+from torch import nn
+
+from .configuration_dface_tokenizer import DFaceTokenizerConfig
+
+
+class DFaceQuantizer(nn.Module):
+    """Quantise action vectors against a small codebook.
+
+    Training substitutes the quantisation error by random noise of the same length (NSVQ, Vali & Bäckström 2022), so the
+    gradient reaches encoder and codebook without a commitment loss. Code 0 is pinned at the zero vector: "nothing moves
+    here". Vectors are divided by ONE persistent running RMS, never normalised one by one, so that the noise of a still
+    face stays small beside real motion. With `reference_compat` neither is done.
+
+    Attributes:
+        continuous: Pass vectors through un-quantised (the warm-up of training). Not part of the saved state.
+    """
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__()
+        self.pinned = not config.reference_compat
+        self.rms_momentum = float(config.rms_momentum)
+        self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.code_dim))
+        self.register_buffer("running_rms", torch.ones(()))
+        self.register_buffer("usage", torch.zeros(config.codebook_size))
+        self.continuous = False
+
+    def codes(self) -> torch.Tensor:
+        """Return the codebook (codebook_size, code_dim) as it is used: entry 0 is zero unless `reference_compat`."""
+        if not self.pinned:
+            return self.codebook
+        keep = torch.arange(len(self.codebook), device=self.codebook.device) > 0
+        return self.codebook * keep[:, None].to(self.codebook.dtype)
+
+    def scale(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Divide (..., code_dim) by the running RMS, which training updates first."""
+        if not self.pinned:
+            return vectors
+        if self.training:
+            with torch.no_grad():
+                rms = vectors.float().pow(2).mean().sqrt()
+                self.running_rms.lerp_(rms.to(self.running_rms.dtype), 1 - self.rms_momentum)
+        return vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype)
+
+    def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return the index (...) int64 of the entry nearest to each scaled vector (..., code_dim), by squared L2."""
+        codes = self.codes().float()
+        distance = (
+            codes.pow(2).sum(-1) - 2 * vectors.float() @ codes.T
+        )  # the vector's own norm does not matter
+        return distance.argmin(dim=-1)
+
+    def forward(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Quantise scaled vectors.
+
+        Args:
+            vectors: (batch, tokens, code_dim), already scaled.
+
+        Returns:
+            Quantised vectors of the same shape, and their indices (batch, tokens) int64.
+        """
+        ids = self.nearest(vectors)
+        if self.training:
+            with torch.no_grad():
+                self.usage.scatter_add_(
+                    0, ids.flatten(), torch.ones_like(ids.flatten(), dtype=self.usage.dtype)
+                )
+        if self.continuous:
+            return vectors, ids
+        codes = self.codes()[ids].to(vectors.dtype)
+        if not self.training:
+            return codes, ids
+        noise = torch.randn_like(vectors)
+        error = (vectors - codes).norm(dim=-1, keepdim=True)
+        return vectors + error * noise / noise.norm(dim=-1, keepdim=True).clamp_min(1e-6), ids
+
+    @torch.no_grad()
+    def initialise_codebook(self, vectors: torch.Tensor, iterations: int = 20) -> None:
+        """Set the free entries by k-means on scaled vectors (n, code_dim); entry 0 takes part and stays at zero."""
+        centres = vectors[torch.randperm(len(vectors), device=vectors.device)[: len(self.codebook)]].float()
+        for _ in range(iterations):
+            self.codebook.copy_(centres)
+            ids = self.nearest(vectors)
+            total = torch.zeros_like(centres).index_add_(0, ids, vectors.float())
+            count = torch.bincount(ids, minlength=len(centres))
+            fresh = vectors[torch.randint(len(vectors), (len(centres),), device=vectors.device)].float()
+            centres = torch.where(count[:, None] > 0, total / count[:, None].clamp_min(1), fresh)
+        self.codebook.copy_(centres)
+        self.codebook.copy_(self.codes())
+        self.usage.zero_()
+
+    @torch.no_grad()
+    def revive(self, vectors: torch.Tensor, share: float = 0.1) -> int:
+        """Replace entries used less than `share` of their fair part since the last call by recent vectors.
+
+        Args:
+            vectors: Recent scaled vectors (n, code_dim) to draw from; a real jitter keeps the new entries distinct.
+            share: Threshold as a share of the uniform usage.
+
+        Returns:
+            How many entries were replaced.
+        """
+        dead = self.usage < share * self.usage.sum() / len(self.usage)
+        if self.pinned:
+            dead[0] = False
+        count = int(dead.sum())
+        if count:
+            pick = vectors[torch.randint(len(vectors), (count,), device=vectors.device)].float()
+            self.codebook[dead] = (pick + 0.05 * pick.std() * torch.randn_like(pick)).to(self.codebook.dtype)
+        self.usage.zero_()
+        return count
+
+
+def perplexity(ids: torch.Tensor, codebook_size: int) -> torch.Tensor:
+    """Return exp(entropy) of the code frequencies in `ids`, a scalar between 1 and `codebook_size`."""
+    counts = torch.zeros(codebook_size, device=ids.device).scatter_add_(
+        0, ids.flatten(), torch.ones(ids.numel(), device=ids.device)
+    )
+    share = counts / counts.sum().clamp_min(1)
+    return (-(share * share.clamp_min(1e-10).log()).sum()).exp()
+
+
+__all__ = ["DFaceQuantizer", "perplexity"]
