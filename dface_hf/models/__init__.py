@@ -1,4 +1,7 @@
 """Every system, one folder each; importing this package registers all of them with the Auto classes."""
 
+from . import dface, text
 from .dface import *  # noqa: F403
-from .dface import __all__ as __all__
+from .text import *  # noqa: F403
+
+__all__ = [*dface.__all__, *text.__all__]

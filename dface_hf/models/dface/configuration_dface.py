@@ -13,22 +13,24 @@ class DFaceConfig(PreTrainedConfig):
     checkpoint.
 
     Args:
-        tokenizer_config (`dict` or [`DFaceTokenizerConfig`], *optional*): The tokenizer that makes the action tokens.
+        tokenizer_config (`dict` or [`DFaceTokenizerConfig`], *optional*): The tokenizer that makes the action
+            tokens.
         hidden_size (`int`): Width of the 1-D transformer.
         num_hidden_layers (`int`), num_attention_heads (`int`), intermediate_size (`int`): Its size.
         hidden_dropout_prob (`float`): Dropout of its layers.
         pooling_temperature (`float`): Temperature of the attention pooling.
         projection_dim (`int`): Dimension of the text encoder's space.
-        anchor_texts (`dict`, *optional*): Class label -> the description whose embedding is its text anchor, in the
-            order of the rows of `text_anchors`. The class named `others_label` has none.
+        anchor_texts (`dict`, *optional*): Class label -> the description whose embedding is its text anchor,
+            in the order of the rows of `text_anchors`. The class named `others_label` has none.
         text_encoder (`str`, *optional*): The text encoder that made the anchors.
         others_label (`str`, *optional*): The class without a description, pushed away from all anchors.
-        edclip_temperature (`float`), others_margin (`float`), others_weight (`float`): EDCLIP: CE over cosine /
-            temperature, and `others_weight * relu(max cosine - others_margin)` for `others_label`.
-        entropy_weight (`float`), edclip_weight (`float`), reconstruction_weight (`float`): Loss weights; the last acts
-            only with `train_tokenizer`.
+        edclip_temperature (`float`), others_margin (`float`), others_weight (`float`): EDCLIP: CE over cosine
+            / temperature, and `others_weight * relu(max cosine - others_margin)` for `others_label`.
+        entropy_weight (`float`), edclip_weight (`float`), reconstruction_weight (`float`): Loss weights; the
+            last acts only with `train_tokenizer`.
         class_weights (`tuple[float, ...]`, *optional*): Weights of the classes in the cross-entropy.
-        train_tokenizer (`bool`): Keep training the tokenizer on its reconstruction loss; off, its tokens can be cached.
+        train_tokenizer (`bool`): Keep training the tokenizer on its reconstruction loss; off, its tokens can
+            be cached.
     """
 
     model_type = "dface"
@@ -63,7 +65,8 @@ class DFaceConfig(PreTrainedConfig):
 
     @property
     def num_anchors(self) -> int:
-        """Rows of `text_anchors`: the described classes, or all but `others_label` before descriptions are set."""
+        """Rows of `text_anchors`: the described classes, or all but `others_label` before descriptions are
+        set."""
         named = [label for label in self.id2label.values() if label != self.others_label]
         return len(self.anchor_texts) if self.anchor_texts else len(named)
 
@@ -71,7 +74,8 @@ class DFaceConfig(PreTrainedConfig):
         """Refuse sizes and class names that do not fit together."""
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}"
             )
         if self.pooling_temperature <= 0 or self.edclip_temperature <= 0:
             raise ValueError("pooling_temperature and edclip_temperature must be above 0")

@@ -15,34 +15,41 @@ class DFaceTokenizerConfig(PreTrainedConfig):
 
     Args:
         image_size (`int`): Side of the square aligned crop in pixels.
-        patch_size (`int`): Side of a patch; `image_size / patch_size` is the grid, a power of two times the token grid.
+        patch_size (`int`): Side of a patch; `image_size / patch_size` is the grid, a power of two times the
+            token grid.
         num_channels (`int`): Colour channels.
         hidden_size (`int`): Width of all transformer layers.
         num_spatial_layers (`int`): Layers that attend inside each frame.
         num_temporal_layers (`int`): Layers that attend across the two frames of one patch.
-        num_decoder_layers (`int`, *optional*): Layers of the decoder; as many as `num_spatial_layers` when not given.
+        num_decoder_layers (`int`, *optional*): Layers of the decoder; as many as `num_spatial_layers` when
+            not given.
         num_attention_heads (`int`), head_dim (`int`): Attention heads and the width of each.
         num_null_key_values (`int`): Learned key/value pairs put before the tokens in cross-attention.
         layer_norm_eps (`float`): Epsilon of every LayerNorm.
         feedforward_dropout (`float`): Dropout inside the feed-forward layers.
         codebook_size (`int`), code_dim (`int`): Entries of the codebook and their dimension.
         num_action_tokens (`int`): Tokens of a pair, a square number, in raster order.
-        decoder_head (`str`): `"pixels"` predicts the apex frame directly (paper); `"warp"` predicts a backward flow
-            and a residual on the onset frame.
-        motion_channels (`bool`): Also show the encoder `motion_gain` times each frame's deviation from the pair's mean.
+        decoder_head (`str`): `"pixels"` predicts the apex frame directly (paper); `"warp"` predicts a
+            backward flow and a residual on the onset frame.
+        motion_channels (`bool`): Also show the encoder `motion_gain` times each frame's deviation from the
+            pair's mean.
         motion_gain (`float`): Gain of the motion channels.
         match_brightness (`bool`): Give both frames the pair's average mean and contrast before encoding.
-        motion_weight (`float`): Weight of moving pixels in the reconstruction loss; 0 is the paper's plain MSE.
-        normalize_loss (`bool`): Divide each pair's error by its error of copying the onset, so that a small motion
-            counts as much as a large one.
+        motion_weight (`float`): Weight of moving pixels in the reconstruction loss; 0 is the paper's plain
+            MSE.
+        normalize_loss (`bool`): Divide each pair's error by its error of copying the onset, so that a small
+            motion counts as much as a large one.
+        null_radius (`float`): Scaled vectors at most this long are always code 0: the other entries are kept at
+            twice the length, so that none is spent on noise.
         rms_momentum (`float`): Momentum of the running RMS that scales the pre-code vectors.
-        reference_compat (`bool`): Restore the published implementation as it is, so that its weights give its numbers:
-            (1) the 3x3x3 position convolution pads time causally, by (2, 0), and reads the rows of the temporal stack,
-            which are ordered ((batch height width) time), as (batch time height width); (2) the codes are reshaped to
-            (batch, code_dim, tokens) without moving axes, so that **every decoded token mixes all codes of the pair**;
-            (3) no code is pinned at zero and vectors are not rescaled, so that a still face has an arbitrary code map.
-            With these quirks a claim about the *position* of a token (an ablation of 2-D positions, a per-cell edit)
-            says little about position, because (2) has already spread each code over all tokens.
+        reference_compat (`bool`): Restore the published implementation as it is, so that its weights give its
+            numbers: (1) the 3x3x3 position convolution pads time causally, by (2, 0), and reads the rows of
+            the temporal stack, which are ordered ((batch height width) time), as (batch time height width);
+            (2) the codes are reshaped to (batch, code_dim, tokens) without moving axes, so that **every
+            decoded token mixes all codes of the pair**; (3) no code is pinned at zero and vectors are not
+            rescaled, so that a still face has an arbitrary code map. With these quirks a claim about the
+            *position* of a token (an ablation of 2-D positions, a per-cell edit) says little about position,
+            because (2) has already spread each code over all tokens.
     """
 
     model_type = "dface_tokenizer"
@@ -69,6 +76,7 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     match_brightness: bool = True
     motion_weight: float | int = 4.0
     normalize_loss: bool = True
+    null_radius: float | int = 0.75
     rms_momentum: float | int = 0.99
     reference_compat: bool = False
     initializer_range: float = 0.02

@@ -1,4 +1,4 @@
-"""Image processor of D-FACE: pairs of aligned crops to `pixel_values` (batch, 2, 3, height, width) in [0, 1]."""
+"""Image processor of D-FACE: aligned pairs to `pixel_values` (batch, 2, 3, height, width) in [0, 1]."""
 
 import numpy as np
 import PIL.Image
@@ -10,7 +10,8 @@ from transformers.utils import TensorType
 
 
 class DFaceImageProcessor(PilBackend):
-    """Resize and rescale onset/apex pairs. Faces must be aligned already; brightness is matched inside the model.
+    """Resize and rescale onset/apex pairs. Faces must be aligned already; brightness is matched inside the
+    model.
 
     Example:
 
@@ -42,8 +43,8 @@ class DFaceImageProcessor(PilBackend):
         """Prepare one pair `[onset, apex]` or a batch of pairs.
 
         Args:
-            images: Each frame a PIL image, or an array or tensor (height, width, 3), (3, height, width) or grey
-                (height, width); uint8, or float in [0, 1].
+            images: Each frame a PIL image, or an array or tensor (height, width, 3), (3, height, width) or
+                grey (height, width); uint8, or float in [0, 1].
             kwargs: Options of the processor, such as `size` or `return_tensors`.
 
         Returns:

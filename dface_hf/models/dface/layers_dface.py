@@ -1,7 +1,7 @@
 """Transformer layers of the D-FACE tokenizer.
 
-Hidden states are a volume of shape (batch, time, height * width, hidden_size). Three things differ from a plain
-vision transformer: a depth-wise 3x3x3 position convolution before each layer, queries and keys that are
+Hidden states are a volume of shape (batch, time, height * width, hidden_size). Three things differ from a
+plain vision transformer: a depth-wise 3x3x3 position convolution before each layer, queries and keys that are
 L2-normalised with a learned scale, and a GEGLU feed-forward layer.
 """
 
@@ -15,7 +15,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
 
-# Logit scale for unit-norm queries and keys: fixed in the reference, the learned part is in q_scale and k_scale.
+# Logit scale for unit-norm queries and keys: fixed in the reference, the learned part is in q_scale and
+# k_scale.
 ATTENTION_SCALE = 8.0
 
 
@@ -29,7 +30,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention with weights: q, k, v (batch, heads, tokens, head_dim) -> (batch, tokens, heads, head_dim)."""
+    """Attention with weights: (batch, heads, tokens, head_dim) -> (batch, tokens, heads, head_dim)."""
     scores = query @ key.transpose(2, 3) * scaling
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -58,10 +59,9 @@ class DFaceTokenizerAttention(nn.Module):
         self.o_proj = nn.Linear(inner, config.hidden_size, bias=False)
         self.q_scale = nn.Parameter(torch.ones(self.head_dim))
         self.k_scale = nn.Parameter(torch.ones(self.head_dim))
-        # (heads, 2 * n, head_dim): keys at even rows, values at odd rows.
-        self.null_key_values = nn.Parameter(
-            torch.randn(self.num_heads, 2 * num_null_key_values, self.head_dim)
-        )
+        # (heads, 2 * n, head_dim): keys at even rows, values at odd rows; none in self-attention.
+        null = torch.empty(self.num_heads, 2 * num_null_key_values, self.head_dim)
+        self.register_parameter("null_key_values", nn.Parameter(null) if num_null_key_values else None)
 
     def forward(
         self,
@@ -70,11 +70,11 @@ class DFaceTokenizerAttention(nn.Module):
         position_bias: torch.Tensor | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Map (batch, tokens, hidden_size) to the same shape, and the attention weights where they are kept."""
+        """Map (batch, tokens, hidden_size) to the same shape; also the attention weights where kept."""
         source = hidden_states if context is None else self.context_norm(context)
         query = self._split(self.q_proj(self.norm(hidden_states)))
         key, value = map(self._split, self.kv_proj(source).chunk(2, dim=-1))
-        if self.null_key_values.shape[1]:
+        if self.null_key_values is not None:
             null = self.null_key_values.to(key.dtype).expand(key.shape[0], -1, -1, -1)
             key = torch.cat([null[:, :, 0::2], key], dim=2)
             value = torch.cat([null[:, :, 1::2], value], dim=2)
@@ -95,9 +95,10 @@ class DFaceTokenizerAttention(nn.Module):
 class DFacePositionConv(nn.Module):
     """Depth-wise 3x3x3 convolution over (time, height, width), used as a position generator.
 
-    The kernel is used as (w + flip_time(w)) / 2 with time padded on both sides, which makes it equivariant to swapping
-    the two frames: written with the frames' sum and difference it is two 2-D convolutions, and an identical pair gives
-    two *exactly* equal frames. `reference_compat` pads time by (2, 0) instead, the causal form.
+    The kernel is used as (w + flip_time(w)) / 2 with time padded on both sides, which makes it equivariant to
+    swapping the two frames: written with the frames' sum and difference it is two 2-D convolutions, and an
+    identical pair gives two *exactly* equal frames. `reference_compat` pads time by (2, 0) instead, the
+    causal form.
     """
 
     def __init__(self, config: DFaceTokenizerConfig):
@@ -215,7 +216,8 @@ class DFaceTransformer(nn.Module):
 
 
 class DFaceRelativePositionBias(nn.Module):
-    """Continuous 2-D relative position bias: an MLP of sign(d) log(1 + |d|) of the patch offset, one value a head."""
+    """Continuous 2-D relative position bias: an MLP of sign(d) log(1 + |d|) of the patch offset, one value a
+    head."""
 
     def __init__(self, config: DFaceTokenizerConfig):
         super().__init__()

@@ -1,7 +1,7 @@
 """D-FACE classifier and EDCLIP: from 16 facial-action tokens to an emotion and to descriptions of emotions.
 
-From "From Pixels to Semantics" (ICLR 2026): a 1-D transformer over the tokens, attention pooling with one learned query
-and an entropy penalty, class logits, and a projection into a text encoder's space (EDCLIP).
+From "From Pixels to Semantics" (ICLR 2026): a 1-D transformer over the tokens, attention pooling with one
+learned query and an entropy penalty, class logits, and a projection into a text encoder's space (EDCLIP).
 """
 
 from dataclasses import dataclass
@@ -23,11 +23,14 @@ class DFaceModelOutput(ModelOutput):
 
     Args:
         pooler_output (`torch.FloatTensor`, (batch, hidden_size)): The attention-pooled tokens.
-        pooling_attention (`torch.FloatTensor`, (batch, 16)): Pooling weights of the tokens; each row sums to 1.
-        action_embeds (`torch.FloatTensor`, (batch, projection_dim)): Unit vectors in the text encoder's space.
+        pooling_attention (`torch.FloatTensor`, (batch, 16)): Pooling weights of the tokens; each row sums to
+            1.
+        action_embeds (`torch.FloatTensor`, (batch, projection_dim)): Unit vectors in the text encoder's
+            space.
         action_ids (`torch.LongTensor`, (batch, 16)): The tokens that were read.
         last_hidden_state (`torch.FloatTensor`, (batch, 16, hidden_size)): Token states before pooling.
-        tokenizer_loss (`torch.FloatTensor`, scalar): Reconstruction loss, with `train_tokenizer` in training only.
+        tokenizer_loss (`torch.FloatTensor`, scalar): Reconstruction loss, with `train_tokenizer` in training
+            only.
     """
 
     pooler_output: torch.FloatTensor | None = None
@@ -53,8 +56,8 @@ class DFaceClassifierOutput(ModelOutput):
 
 @dataclass
 class DFaceEDCLIPOutput(ModelOutput):
-    """Output of [`DFaceEDCLIPModel`]: `loss`, `logits_per_action` (batch, texts), which is cosine / temperature,
-    `similarities` (batch, texts), `action_embeds` and `pooling_attention`."""
+    """Output of [`DFaceEDCLIPModel`]: `loss`, `logits_per_action` (batch, texts), which is cosine /
+    temperature, `similarities` (batch, texts), `action_embeds` and `pooling_attention`."""
 
     loss: torch.FloatTensor | None = None
     logits_per_action: torch.FloatTensor | None = None
@@ -109,7 +112,8 @@ class DFaceAttentionPooling(nn.Module):
         self.scaling = 1 / (config.pooling_temperature * config.hidden_size**0.5)
 
     def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map (batch, tokens, hidden_size) to the pooled (batch, hidden_size) and the weights (batch, tokens)."""
+        """Map (batch, tokens, hidden_size) to the pooled (batch, hidden_size) and the weights (batch,
+        tokens)."""
         states = self.norm(states)
         weights = (states @ self.query * self.scaling).softmax(dim=-1)
         return (weights[..., None] * states).sum(dim=1), weights
@@ -146,7 +150,7 @@ class DFacePreTrainedModel(PreTrainedModel):
 
 
 class DFaceModel(DFacePreTrainedModel):
-    """Tokenizer, 1-D transformer, attention pooling and projection into the text space, without a class head."""
+    """Tokenizer, 1-D transformer, attention pooling and text projection, without a class head."""
 
     def __init__(self, config: DFaceConfig):
         super().__init__(config)
@@ -208,7 +212,8 @@ class DFaceModel(DFacePreTrainedModel):
     def similarities(
         self, action_embeds: torch.Tensor, text_embeds: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Cosine (batch, texts) of action embeddings to `text_embeds` (texts, projection_dim), or to the anchors."""
+        """Cosine (batch, texts) of action embeddings to `text_embeds` (texts, projection_dim), or to the
+        anchors."""
         text_embeds = self.text_anchors if text_embeds is None else text_embeds
         return action_embeds @ F.normalize(text_embeds.to(action_embeds.dtype), dim=-1).T
 
@@ -249,7 +254,8 @@ class DFaceModel(DFacePreTrainedModel):
         if self.config.train_tokenizer and self.training:
             output = self.tokenizer(pixel_values)
             return output.action_ids, output.loss
-        # A frozen tokenizer keeps its running statistics, too: its tokens do not depend on the mode of the head.
+        # A frozen tokenizer keeps its running statistics, too: its tokens do not depend on the mode of the
+        # head.
         training = self.tokenizer.training
         self.tokenizer.eval()
         with torch.no_grad():
@@ -291,8 +297,9 @@ class DFaceForVideoClassification(DFacePreTrainedModel):
 
         Args:
             pixel_values: (batch, 2, 3, height, width), RGB in [0, 1]; or give `action_ids` (batch, 16).
-            labels: (batch,) class ids; with them the output has a loss: weighted cross-entropy + entropy_weight x
-                pooling entropy + edclip_weight x EDCLIP (+ reconstruction_weight x reconstruction).
+            labels: (batch,) class ids; with them the output has a loss: weighted cross-entropy +
+                entropy_weight x pooling entropy + edclip_weight x EDCLIP (+ reconstruction_weight x
+                reconstruction).
 
         Returns:
             [`DFaceClassifierOutput`].
@@ -320,7 +327,8 @@ class DFaceForVideoClassification(DFacePreTrainedModel):
 
 
 class DFaceEDCLIPModel(DFacePreTrainedModel):
-    """D-FACE against descriptions: the similarity of a facial action to any sentence, in the text encoder's space."""
+    """D-FACE against descriptions: the similarity of a facial action to any sentence, in the text encoder's
+    space."""
 
     def __init__(self, config: DFaceConfig):
         super().__init__(config)
@@ -330,7 +338,8 @@ class DFaceEDCLIPModel(DFacePreTrainedModel):
     def get_action_features(
         self, pixel_values: torch.Tensor | None = None, action_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Embed pairs (batch, 2, 3, height, width), or tokens (batch, 16), as unit vectors (batch, projection_dim)."""
+        """Embed pairs (batch, 2, 3, height, width), or tokens (batch, 16), as unit vectors (batch,
+        projection_dim)."""
         return self.dface(pixel_values=pixel_values, action_ids=action_ids).action_embeds
 
     def forward(
@@ -345,7 +354,8 @@ class DFaceEDCLIPModel(DFacePreTrainedModel):
 
         Args:
             pixel_values: (batch, 2, 3, height, width), RGB in [0, 1]; or give `action_ids` (batch, 16).
-            text_embeds: (texts, projection_dim) from the checkpoint's text encoder; the class anchors by default.
+            text_embeds: (texts, projection_dim) from the checkpoint's text encoder; the class anchors by
+                default.
             labels: (batch,) class ids for the EDCLIP loss against the class anchors.
 
         Returns:

@@ -1,7 +1,8 @@
-"""D-FACE tokenizer: an onset/apex pair of aligned face crops becomes 16 discrete facial-action tokens, and back.
+"""D-FACE tokenizer: an onset/apex pair of aligned face crops becomes 16 discrete facial-action tokens, and
+back.
 
-From "From Pixels to Semantics" (ICLR 2026), section 3: the *difference* of the two encoded frames is quantised, so a
-token says what moved; the decoder redraws the apex from the onset frame and the tokens alone.
+From "From Pixels to Semantics" (ICLR 2026), section 3: the *difference* of the two encoded frames is
+quantised, so a token says what moved; the decoder redraws the apex from the onset frame and the tokens alone.
 """
 
 from dataclasses import dataclass
@@ -34,11 +35,14 @@ class DFaceTokenizerOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor`, scalar): Reconstruction loss against the apex frame.
-        reconstruction (`torch.FloatTensor`, (batch, 3, height, width)): The apex as decoded from onset and tokens.
-        action_ids (`torch.LongTensor`, (batch, 16)): Code of each cell of the 4x4 token grid, in raster order.
+        reconstruction (`torch.FloatTensor`, (batch, 3, height, width)): The apex as decoded from onset and
+            tokens.
+        action_ids (`torch.LongTensor`, (batch, 16)): Code of each cell of the 4x4 token grid, in raster
+            order.
         perplexity (`torch.FloatTensor`, scalar): exp(entropy) of the codes used in this batch.
         action_vectors (`torch.FloatTensor`, (batch, 16, code_dim)): The scaled vectors before quantisation.
-        flow (`torch.FloatTensor`, (batch, 2, height, width)): Backward flow in pixels, with the warp head only.
+        flow (`torch.FloatTensor`, (batch, 2, height, width)): Backward flow in pixels, with the warp head
+            only.
     """
 
     loss: torch.FloatTensor | None = None
@@ -51,7 +55,8 @@ class DFaceTokenizerOutput(ModelOutput):
 
 @dataclass
 class DFaceDecoderOutput(ModelOutput):
-    """What `decode` returns: `reconstruction` (batch, 3, height, width), and `flow` in pixels with the warp head."""
+    """What `decode` returns: `reconstruction` (batch, 3, height, width), and `flow` in pixels with the warp
+    head."""
 
     reconstruction: torch.FloatTensor | None = None
     flow: torch.FloatTensor | None = None
@@ -64,7 +69,8 @@ def match_brightness(target: torch.Tensor, mean: torch.Tensor, std: torch.Tensor
 
 
 def image_moments(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and standard deviation (..., 1, 1, 1) over channels and pixels; a flat image counts as 0.01."""
+    """Return mean and standard deviation (..., 1, 1, 1) over channels and pixels; a flat image counts as
+    0.01."""
     std, mean = torch.std_mean(image.float(), dim=(-3, -2, -1), keepdim=True, correction=0)
     return mean, std.clamp_min(1e-2)
 
@@ -86,7 +92,7 @@ class DFacePatchEmbeddings(nn.Module):
 
 
 def to_patches(frames: torch.Tensor, size: int) -> torch.Tensor:
-    """(batch, time, channels, height, width) -> (batch, time, patches, channels * size * size), raster order."""
+    """(batch, time, channels, height, width) -> (batch, time, patches, channels * size**2), raster order."""
     patches = frames.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # (b, t, c, h, p, w, p)
     return patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
 
@@ -98,7 +104,8 @@ def from_patches(patches: torch.Tensor, size: int, grid: int) -> torch.Tensor:
 
 
 class DFaceReduction(nn.Module):
-    """Linear to the code dimension, then stride-2 3x3 convolutions from the patch grid down to the token grid."""
+    """Linear to the code dimension, then stride-2 3x3 convolutions from the patch grid down to the token
+    grid."""
 
     def __init__(self, config: DFaceTokenizerConfig):
         super().__init__()
@@ -131,7 +138,7 @@ class DFacePixelHead(nn.Module):
 
 
 class DFaceWarpHead(nn.Module):
-    """Backward flow, and a residual where the flow cannot explain the apex, both applied to the onset frame."""
+    """Backward flow, and a residual where the flow cannot explain the apex, applied to the onset frame."""
 
     def __init__(self, config: DFaceTokenizerConfig):
         super().__init__()
@@ -146,7 +153,7 @@ class DFaceWarpHead(nn.Module):
         )
 
     def forward(self, states: torch.Tensor, onset: torch.Tensor) -> DFaceDecoderOutput:
-        """Map patch states (batch, patches, hidden_size) and the onset (batch, 3, height, width) to the apex."""
+        """Map patch states (batch, patches, hidden_size) and the onset (batch, 3, h, w) to the apex."""
         height = onset.shape[-1]
         coarse = (
             from_patches(self.flow_projection(states).float(), self.flow_size, self.grid_size) * FLOW_SCALE
@@ -162,7 +169,8 @@ class DFaceWarpHead(nn.Module):
         return DFaceDecoderOutput(image.to(onset.dtype), (flow * height / 2).to(onset.dtype))
 
     def _pixel_grid(self, flow: torch.Tensor) -> torch.Tensor:
-        """Sampling positions (batch, height, width, 2) of each pixel centre in [-1, 1], displaced by the flow."""
+        """Sampling positions (batch, height, width, 2) of each pixel centre in [-1, 1], displaced by the
+        flow."""
         size = flow.shape[-1]
         centre = (torch.arange(size, device=flow.device, dtype=flow.dtype) * 2 + 1) / size - 1
         rows, columns = torch.meshgrid(centre, centre, indexing="ij")
@@ -173,7 +181,8 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     """Weight initialisation and loading shared by tokenizer models."""
 
     config: DFaceTokenizerConfig
-    # A classifier checkpoint holds the tokenizer below this prefix: from_pretrained picks the part out of the whole.
+    # A classifier checkpoint holds the tokenizer below this prefix: from_pretrained picks the part out of the
+    # whole.
     base_model_prefix = "dface.tokenizer"
     main_input_name = "pixel_values"
     input_modalities = ("video",)
@@ -196,7 +205,8 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
         elif isinstance(module, DFaceTokenizerAttention):
             init.ones_(module.q_scale)
             init.ones_(module.k_scale)
-            init.normal_(module.null_key_values, std=1.0)
+            if module.null_key_values is not None:
+                init.normal_(module.null_key_values, std=1.0)
         elif isinstance(module, nn.Conv2d):
             # std 0.02 would shrink the signal a hundredfold through the ReLU convolutions of the reduction.
             init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -273,7 +283,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         return self._project(self.quantizer.codes()[action_ids])
 
     def null_action_ids(self, onset: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the tokens (16,) of a still face: of `onset` (3, height, width), or of a plain mid-grey frame."""
+        """Return the tokens (16,) of a still face: of `onset` (3, height, width), or of a plain mid-grey
+        frame."""
         size = self.config.image_size
         if onset is None:
             onset = torch.full(
@@ -282,7 +293,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         return self.encode(onset[None], onset[None])[0]
 
     def action_vectors(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
-        """Encode pairs (batch, 2, 3, height, width) to scaled vectors (batch, 16, code_dim) before quantisation."""
+        """Encode pairs (batch, 2, 3, height, width) to scaled vectors (batch, 16, code_dim) before
+        quantisation."""
         self._check_frames(pixel_values)
         if self.config.match_brightness:
             mean, std = (moment.mean(dim=1, keepdim=True) for moment in image_moments(pixel_values))
@@ -322,7 +334,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
     def reconstruction_loss(
         self, reconstruction: torch.Tensor, onset: torch.Tensor, apex: torch.Tensor
     ) -> torch.Tensor:
-        """Return the squared error against the apex in the onset's brightness, motion-weighted as configured."""
+        """Return the squared error against the apex in the onset's brightness, weighted as configured."""
         onset, apex = onset.float(), apex.float()
         if self.config.match_brightness:
             apex = match_brightness(apex, *image_moments(onset))
@@ -340,7 +352,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
 
     def _project(self, codes: torch.Tensor) -> torch.Tensor:
         if self.config.reference_compat:
-            # Published quirk: (batch * tokens, code_dim) is reshaped to (batch, code_dim, tokens), then transposed.
+            # Published quirk: (batch * tokens, code_dim) is reshaped to (batch, code_dim, tokens), then
+            # transposed.
             codes = codes.flatten(1).unflatten(1, (self.config.code_dim, -1)).transpose(1, 2)
         return self.action_projection(codes.to(self.action_projection.weight.dtype))
 
@@ -362,7 +375,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         size = self.config.codebook_size
         if action_ids.shape[1:] != (self.config.num_action_tokens,):
             raise ValueError(
-                f"action_ids of shape {tuple(action_ids.shape)} do not fit: (batch, {self.config.num_action_tokens})"
+                f"action_ids of shape {tuple(action_ids.shape)} do not fit: "
+                f"(batch, {self.config.num_action_tokens})"
             )
         if not torch.compiler.is_compiling() and bool(((action_ids < 0) | (action_ids >= size)).any()):
             raise ValueError(f"action_ids hold values outside the codebook: they must be 0 to {size - 1}")

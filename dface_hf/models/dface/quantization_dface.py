@@ -9,10 +9,11 @@ from .configuration_dface_tokenizer import DFaceTokenizerConfig
 class DFaceQuantizer(nn.Module):
     """Quantise action vectors against a small codebook.
 
-    Training substitutes the quantisation error by random noise of the same length (NSVQ, Vali & Bäckström 2022), so the
-    gradient reaches encoder and codebook without a commitment loss. Code 0 is pinned at the zero vector: "nothing moves
-    here". Vectors are divided by ONE persistent running RMS, never normalised one by one, so that the noise of a still
-    face stays small beside real motion. With `reference_compat` neither is done.
+    Training substitutes the quantisation error by random noise of the same length (NSVQ, Vali & Bäckström
+    2022), so the gradient reaches encoder and codebook without a commitment loss. Code 0 is pinned at the
+    zero vector: "nothing moves here". Vectors are divided by ONE persistent running RMS, never normalised one
+    by one, so that the noise of a still face stays small beside real motion. With `reference_compat` neither
+    is done.
 
     Attributes:
         continuous: Pass vectors through un-quantised (the warm-up of training). Not part of the saved state.
@@ -28,7 +29,8 @@ class DFaceQuantizer(nn.Module):
         self.continuous = False
 
     def codes(self) -> torch.Tensor:
-        """Return the codebook (codebook_size, code_dim) as it is used: entry 0 is zero unless `reference_compat`."""
+        """Return the codebook (codebook_size, code_dim) as it is used: entry 0 is zero unless
+        `reference_compat`."""
         if not self.pinned:
             return self.codebook
         keep = torch.arange(len(self.codebook), device=self.codebook.device) > 0
@@ -45,7 +47,8 @@ class DFaceQuantizer(nn.Module):
         return vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype)
 
     def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return the index (...) int64 of the entry nearest to each scaled vector (..., code_dim), by squared L2."""
+        """Return the index (...) int64 of the entry nearest to each scaled vector (..., code_dim), by squared
+        L2."""
         codes = self.codes().float()
         distance = (
             codes.pow(2).sum(-1) - 2 * vectors.float() @ codes.T
@@ -78,7 +81,8 @@ class DFaceQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialise_codebook(self, vectors: torch.Tensor, iterations: int = 20) -> None:
-        """Set the free entries by k-means on scaled vectors (n, code_dim); entry 0 takes part and stays at zero."""
+        """Set the free entries by k-means on scaled vectors (n, code_dim); entry 0 takes part and stays at
+        zero."""
         centres = vectors[torch.randperm(len(vectors), device=vectors.device)[: len(self.codebook)]].float()
         for _ in range(iterations):
             self.codebook.copy_(centres)
@@ -96,7 +100,8 @@ class DFaceQuantizer(nn.Module):
         """Replace entries used less than `share` of their fair part since the last call by recent vectors.
 
         Args:
-            vectors: Recent scaled vectors (n, code_dim) to draw from; a real jitter keeps the new entries distinct.
+            vectors: Recent scaled vectors (n, code_dim) to draw from; a real jitter keeps the new entries
+                distinct.
             share: Threshold as a share of the uniform usage.
 
         Returns:
