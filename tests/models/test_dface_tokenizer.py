@@ -187,6 +187,14 @@ def test_kmeans_keeps_the_null_code_and_uses_the_codebook():
     assert perplexity(made.nearest(vectors), 32) > 16
 
 
+def test_short_vectors_are_always_null():
+    made = quantizer(null_radius=1.0)
+    made.codebook.data *= 0.01
+    directions = torch.nn.functional.normalize(torch.randn(100, 8), dim=-1)
+    assert made.nearest(0.99 * directions).eq(0).all()
+    assert made.codes()[1:].norm(dim=-1).min() >= 1.999 and made.codes()[0].eq(0).all()
+
+
 def test_revival_replaces_dead_codes_by_distinct_vectors_and_spares_the_null_code():
     torch.manual_seed(0)
     made = quantizer()

@@ -39,8 +39,8 @@ class DFaceTokenizerConfig(PreTrainedConfig):
             MSE.
         normalize_loss (`bool`): Divide each pair's error by its error of copying the onset, so that a small
             motion counts as much as a large one.
-        null_radius (`float`): Scaled vectors at most this long are always code 0: the other entries are kept at
-            twice the length, so that none is spent on noise.
+        null_radius (`float`): Scaled vectors at most this long are always code 0: the other entries are kept
+            at twice the length, so that none is spent on noise.
         rms_momentum (`float`): Momentum of the running RMS that scales the pre-code vectors.
         reference_compat (`bool`): Restore the published implementation as it is, so that its weights give its
             numbers: (1) the 3x3x3 position convolution pads time causally, by (2, 0), and reads the rows of

@@ -147,6 +147,8 @@ class DFacePreTrainedModel(PreTrainedModel):
             init.zeros_(module.self_attn.in_proj_bias)
         else:
             super()._init_weights(module)
+            if isinstance(module, nn.Linear):
+                init.kaiming_uniform_(module.weight, a=5**0.5)
 
 
 class DFaceModel(DFacePreTrainedModel):

@@ -207,6 +207,9 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
             init.ones_(module.k_scale)
             if module.null_key_values is not None:
                 init.normal_(module.null_key_values, std=1.0)
+        elif isinstance(module, nn.Linear):
+            # A std of 0.02 would drown the tokens in the position embeddings at these widths.
+            init.kaiming_uniform_(module.weight, a=5**0.5)
         elif isinstance(module, nn.Conv2d):
             # std 0.02 would shrink the signal a hundredfold through the ReLU convolutions of the reduction.
             init.kaiming_normal_(module.weight, nonlinearity="relu")

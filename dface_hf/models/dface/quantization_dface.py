@@ -22,7 +22,7 @@ class DFaceQuantizer(nn.Module):
     def __init__(self, config: DFaceTokenizerConfig):
         super().__init__()
         self.pinned = not config.reference_compat
-        self.rms_momentum = float(config.rms_momentum)
+        self.rms_momentum, self.null_radius = float(config.rms_momentum), float(config.null_radius)
         self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.code_dim))
         self.register_buffer("running_rms", torch.ones(()))
         self.register_buffer("usage", torch.zeros(config.codebook_size))
@@ -33,8 +33,10 @@ class DFaceQuantizer(nn.Module):
         `reference_compat`."""
         if not self.pinned:
             return self.codebook
+        length = self.codebook.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        factor = (2 * self.null_radius / length).clamp_min(1)
         keep = torch.arange(len(self.codebook), device=self.codebook.device) > 0
-        return self.codebook * keep[:, None].to(self.codebook.dtype)
+        return self.codebook * torch.where(keep[:, None], factor, torch.zeros_like(factor))
 
     def scale(self, vectors: torch.Tensor) -> torch.Tensor:
         """Divide (..., code_dim) by the running RMS, which training updates first."""
@@ -81,8 +83,8 @@ class DFaceQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialise_codebook(self, vectors: torch.Tensor, iterations: int = 20) -> None:
-        """Set the free entries by k-means on scaled vectors (n, code_dim); entry 0 takes part and stays at
-        zero."""
+        """Set the free entries by k-means on scaled vectors (n, code_dim); entry 0 stays at zero."""
+        vectors = self._moving(vectors)
         centres = vectors[torch.randperm(len(vectors), device=vectors.device)[: len(self.codebook)]].float()
         for _ in range(iterations):
             self.codebook.copy_(centres)
@@ -94,6 +96,11 @@ class DFaceQuantizer(nn.Module):
         self.codebook.copy_(centres)
         self.codebook.copy_(self.codes())
         self.usage.zero_()
+
+    def _moving(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The vectors beyond the reach of the null code, or all where there are too few."""
+        moving = vectors[vectors.norm(dim=-1) > self.null_radius] if self.pinned else vectors
+        return moving if len(moving) >= len(self.codebook) else vectors
 
     @torch.no_grad()
     def revive(self, vectors: torch.Tensor, share: float = 0.1) -> int:
@@ -112,6 +119,7 @@ class DFaceQuantizer(nn.Module):
             dead[0] = False
         count = int(dead.sum())
         if count:
+            vectors = self._moving(vectors)
             pick = vectors[torch.randint(len(vectors), (count,), device=vectors.device)].float()
             self.codebook[dead] = (pick + 0.05 * pick.std() * torch.randn_like(pick)).to(self.codebook.dtype)
         self.usage.zero_()

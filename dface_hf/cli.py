@@ -1,0 +1,250 @@
+"""The command line, `dface …`: one thin function a command, composed of the rooms below.
+
+Exit codes: 0 done; 2 bad usage or nothing usable; 3 some clips failed, the others were written.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from dface_hf import DEFAULT_CHECKPOINT, __version__
+
+app = typer.Typer(
+    name="dface",
+    help="Facial-action tokens and micro-expressions from video.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+# Standard output belongs to results; everything said to a person goes to standard error.
+console = Console(stderr=True, highlight=False)
+
+Model = Annotated[str, typer.Option("--model", help="Checkpoint: folder or Hub id.", show_default="dface-mini")]
+Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1 …")]  # noqa: UP045
+Detector = Annotated[str, typer.Option(help="Face detector: haar, yunet or mediapipe.")]
+
+
+@app.command(
+    epilog="Examples: `dface analyze clip.mp4` · `dface analyze *.mp4 --json results.json --csv events.csv` · "
+    "`dface analyze clip.mp4 --onset 46 --apex 59 --json -` · `dface analyze clip.mp4 --overlay out.mp4 --plot out.png`"
+)
+def analyze(
+    clips: Annotated[list[str], typer.Argument(help="Video files or folders of numbered images.")],
+    onset: Annotated[Optional[int], typer.Option(help="Onset frame, counted from 0; with --apex.")] = None,  # noqa: UP045
+    apex: Annotated[Optional[int], typer.Option(help="Apex frame, counted from 0.")] = None,  # noqa: UP045
+    offset: Annotated[Optional[int], typer.Option(help="Offset frame, if known.")] = None,  # noqa: UP045
+    fps: Annotated[Optional[float], typer.Option(help="Recording rate; needed for image folders.")] = None,  # noqa: UP045
+    json_file: Annotated[Optional[str], typer.Option("--json", help="Write results as JSON; - for stdout.")] = None,  # noqa: UP045
+    csv_file: Annotated[Optional[str], typer.Option("--csv", help="Write events as CSV; - for stdout.")] = None,  # noqa: UP045
+    overlay: Annotated[Optional[str], typer.Option(help="Write the (single) clip with results drawn in.")] = None,  # noqa: UP045
+    plot: Annotated[Optional[str], typer.Option(help="Write a picture of the (single) clip's events.")] = None,  # noqa: UP045
+    model: Model = DEFAULT_CHECKPOINT,
+    device: Device = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Events that go through the model at once.")] = 32,
+    faces: Annotated[str, typer.Option(help="largest or all.")] = "largest",
+    detector: Detector = "haar",
+    sensitivity: Annotated[float, typer.Option(min=0.01, help="Larger finds more events.")] = 1.0,
+    macro: Annotated[bool, typer.Option("--macro", help="Also report longer expressions.")] = False,
+    stabilise: Annotated[bool, typer.Option(help="Take head motion and light out of the apex frame.")] = True,
+) -> None:
+    """Find the micro-expressions of clips and read their tokens and emotions."""
+    from dface_hf.pipelines.loading import load_recogniser
+    from dface_hf.pipelines.records import to_csv, to_json, write_text
+
+    _check_usage(len(clips), onset, apex, overlay, plot, faces, json_file, csv_file)
+    recognise = load_recogniser(model, device)
+    options = dict(onset=onset, apex=apex, offset=offset, fps=fps, faces=faces, detector=detector)
+    options |= dict(sensitivity=sensitivity, stabilised=stabilise, kinds=("micro", "macro") if macro else ("micro",))
+    results, failed = _analyse_all(recognise, clips, options | {"batch_size": batch_size, "return_images": True})
+    for target, text in ((json_file, to_json), (csv_file, to_csv)):
+        if target:
+            write_text(target, text(model, results) if text is to_json else text(results))
+    if not json_file == "-" and not csv_file == "-":
+        _print_results(results)
+    if len(failed) == len(clips):
+        raise typer.Exit(2)
+    _draw(results[0], clips[0], fps, overlay, plot)
+    if failed:
+        raise typer.Exit(3)
+
+
+@app.command(epilog="Examples: `dface webcam` · `dface webcam --camera 1 --seconds 30`")
+def webcam(
+    camera: Annotated[int, typer.Option(help="Number of the camera.")] = 0,
+    seconds: Annotated[float, typer.Option(min=1, help="Stop after this long; ends with Ctrl-C, too.")] = 60.0,
+    window: Annotated[float, typer.Option(min=1, help="Seconds that are analysed at once.")] = 4.0,
+    model: Model = DEFAULT_CHECKPOINT,
+    device: Device = None,
+) -> None:
+    """Watch a camera and print the events of each stretch of video. Nothing is stored."""
+    from dface_hf.faces import ClipError, open_frames
+    from dface_hf.pipelines.loading import load_recogniser
+
+    recognise = load_recogniser(model, device)
+    stream = open_frames(f"webcam:{camera}", max_side=640)
+    held = []
+    for frame in stream:
+        held.append(frame)
+        length = frame.seconds - held[0].seconds
+        if length >= window:
+            try:
+                _print_events(recognise([kept.image for kept in held], fps=(len(held) - 1) / length), held[0].seconds)
+            except ClipError as error:
+                console.print(f"[yellow]{held[0].seconds:6.1f} s[/]  {error}")
+            held = []
+        if frame.seconds >= seconds:
+            break
+
+
+@app.command(epilog="Examples: `dface tokenize neutral.png smile.png` · `dface tokenize a.png b.png --aligned`")
+def tokenize(
+    onset: Annotated[Path, typer.Argument(help="Photo of the face at rest.")],
+    apex: Annotated[Path, typer.Argument(help="Photo of the same face in action, from the same camera.")],
+    aligned: Annotated[bool, typer.Option("--aligned", help="The images are aligned crops already.")] = False,
+    stabilise: Annotated[bool, typer.Option(help="Take head motion and light out of the apex.")] = True,
+    model: Model = DEFAULT_CHECKPOINT,
+    detector: Detector = "haar",
+) -> None:
+    """Print the action tokens of a pair of photos as JSON."""
+    import torch
+    from transformers import AutoImageProcessor
+
+    from dface_hf import DFaceTokenizerModel
+    from dface_hf.faces import align_pair
+    from dface_hf.pipelines.loading import load_model
+
+    tokenizer = load_model(model, DFaceTokenizerModel)
+    pair = align_pair(onset, apex, aligned=aligned, stabilised=stabilise, detector=detector)
+    pixel_values = AutoImageProcessor.from_pretrained(model)(pair, return_tensors="pt").pixel_values
+    with torch.no_grad():
+        ids = tokenizer.encode(*pixel_values.unbind(dim=1))[0]
+        null = tokenizer.null_action_ids(pixel_values[0, 0])
+    print(json.dumps({"action_ids": ids.tolist(), "null_action_ids": null.tolist()}))
+
+
+@app.command(epilog="Example: `dface info ./dface-mini`")
+def info(model: Annotated[str, typer.Argument(help="Checkpoint: folder or Hub id.")] = DEFAULT_CHECKPOINT) -> None:
+    """Print what a checkpoint is: sizes, classes, descriptions."""
+    from transformers import AutoConfig
+
+    from dface_hf import DFaceTokenizerModel
+    from dface_hf.pipelines.loading import CheckpointError, load_model
+
+    try:
+        config = AutoConfig.from_pretrained(model)
+    except Exception as error:  # noqa: BLE001 - anything a broken file makes the loader raise
+        raise CheckpointError(model, f"cannot read config.json: {error}") from error
+    loaded = load_model(model) if config.model_type == "dface" else load_model(model, DFaceTokenizerModel)
+    tokens = config.tokenizer_config if config.model_type == "dface" else config
+    rows = {
+        "model type": config.model_type,
+        "parameters": f"{sum(parameter.numel() for parameter in loaded.parameters()):,}",
+        "image size": f"{tokens.image_size} px",
+        "tokens": f"{tokens.num_action_tokens} of {tokens.codebook_size} codes",
+        "decoder head": tokens.decoder_head,
+        "reference compat": tokens.reference_compat,
+    }
+    if config.model_type == "dface":
+        rows["classes"] = ", ".join(label for _, label in sorted(config.id2label.items()))
+        rows["text encoder"] = config.text_encoder
+        rows |= {f"  {label}": text for label, text in (config.anchor_texts or {}).items()}
+    for name, value in rows.items():
+        print(f"{name:18} {value}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Run the command line; every error is one line on standard error."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - a traceback is of no use to someone at a command line
+        if os.environ.get("DFACE_DEBUG"):
+            raise
+        known = isinstance(error, (ValueError, OSError, ImportError))
+        hint = "" if known else f" ({type(error).__name__}; set DFACE_DEBUG=1 for the traceback)"
+        _complain(f"{' '.join(str(error).split()) or type(error).__name__}{hint}")
+        sys.exit(2)
+
+
+def _complain(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr)
+
+
+def _check_usage(count, onset, apex, overlay, plot, faces, json_file, csv_file) -> None:
+    """Refuse options that do not go together."""
+    if (onset is None) != (apex is None):
+        raise typer.BadParameter("--onset and --apex go together")
+    if onset is not None and count > 1:
+        raise typer.BadParameter("--onset and --apex are for one clip")
+    if count > 1 and (overlay or plot):
+        raise typer.BadParameter("--overlay and --plot are for one clip")
+    if faces not in ("largest", "all"):
+        raise typer.BadParameter(f"--faces is {faces!r}; choose largest or all")
+    if json_file == "-" and csv_file == "-":
+        raise typer.BadParameter("only one of --json and --csv can go to standard output")
+
+
+def _analyse_all(recognise, clips: list[str], options: dict) -> tuple[list[dict], list[str]]:
+    """Results of all clips in order; a failed one has no events and its error among the warnings."""
+    from tqdm import tqdm
+
+    results, failed = [], []
+    for clip in tqdm(clips, desc="analyze", unit="clip", disable=len(clips) == 1 or not sys.stderr.isatty()):
+        try:
+            results.append(recognise(clip, **options))
+        except (ValueError, OSError) as error:
+            message = " ".join(str(error).split())
+            _complain(message)
+            failed.append(clip)
+            results.append({"path": clip, "fps": 0.0, "frames": 0, "events": [], "warnings": [message]})
+    return results, failed
+
+
+def _draw(result: dict, clip: str, fps: float | None, overlay: str | None, plot: str | None) -> None:
+    if plot:
+        from dface_hf.analysis import plot_clip, save_figure
+
+        save_figure(plot_clip(result, result.get("score"), result.get("threshold")), plot)
+    if overlay:
+        from dface_hf.analysis import write_overlay
+        from dface_hf.faces import open_frames
+
+        write_overlay((frame.image for frame in open_frames(clip, fps=fps)), result, overlay, result["fps"])
+
+
+def _print_results(results: list[dict]) -> None:
+    for result in results:
+        console.print(f"[bold]{result['path']}[/]  {result['frames']} frames at {result['fps']:.4g} fps")
+        _print_events(result)
+
+
+def _print_events(result: dict, start: float = 0.0) -> None:
+    for event in result["events"]:
+        times = f"{start + event['onset_s']:7.2f}-{start + event['offset_s']:.2f} s"
+        frames = f"frames {event['onset']}/{event['apex']}/{event['offset']}"
+        score = event["scores"][event["label"]]
+        print(f"  {times}  {frames:24} {event['label']:10} {score:.2f}  confidence {event['confidence']:.2f}  "
+              f"tokens {' '.join(f'{code:2d}' for code in event['action_ids'])}")  # fmt: skip
+    for warning in result["warnings"]:
+        console.print(f"  [yellow]{warning}[/]")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Corpora: real and synthetic clips in one schema, as `datasets.Dataset`."""
+
+from .clip import CLIP_FEATURES, check_clip
+from .emotion_actions import EMOTION_ACTIONS, emotion_action_sets, scheme_action_sets
+from .synthetic_me import CORPORA, ClipPlan, emotion_pairs, plan_corpus, synthetic_me
+
+__all__ = [
+    "CLIP_FEATURES",
+    "CORPORA",
+    "EMOTION_ACTIONS",
+    "ClipPlan",
+    "check_clip",
+    "emotion_action_sets",
+    "emotion_pairs",
+    "plan_corpus",
+    "scheme_action_sets",
+    "synthetic_me",
+]

@@ -1,0 +1,35 @@
+"""Pixels in, pixels out: video, detection, alignment, tracking, stabilisation, keyframes and optical flow."""
+
+from .alignment import EYES, MOUTH, Similarity, align, fit_similarity, locate
+from .detection import Face, FaceDetector, make_detector
+from .errors import ClipError
+from .flow import flow_image, flow_to_rgb, optical_flow, optical_strain
+from .stabilisation import Stabilised, stabilise
+from .tracking import FaceTrack, FaceTracker, track_faces
+from .video import Frame, FrameSource, open_frames, write_video
+
+__all__ = [
+    "EYES",
+    "MOUTH",
+    "ClipError",
+    "Face",
+    "FaceDetector",
+    "FaceTrack",
+    "FaceTracker",
+    "Frame",
+    "FrameSource",
+    "Similarity",
+    "Stabilised",
+    "align",
+    "fit_similarity",
+    "flow_image",
+    "flow_to_rgb",
+    "locate",
+    "make_detector",
+    "open_frames",
+    "optical_flow",
+    "optical_strain",
+    "stabilise",
+    "track_faces",
+    "write_video",
+]

@@ -1,0 +1,284 @@
+"""From a clip to aligned onset/apex pairs: decode, track, spot, align each event once, stabilise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from .alignment import align, fit_similarity, locate
+from .detection import Face, FaceDetector, grey_of, make_detector
+from .errors import ClipError
+from .frames import Frame, FrameSource
+from .keyframes import Event, Spotter, find_keyframes
+from .similarity import Similarity
+from .stabilisation import Stabilised, stabilise
+from .tracking import FaceTrack, FaceTracker
+from .video import open_frames
+
+MAX_SIDE = 1280  # larger frames are shrunk while they are decoded: a face keeps more pixels than any model reads
+SPOTTING_SIZE = 64  # side of the grey crops in which events are looked for
+SHORT_CLIP = 2.0  # seconds: a clip this short may be one cut-out event, with no rest around it to stand out from
+
+
+@dataclass(frozen=True)
+class FaceEvent:
+    """One facial action of one face, as two frames in the onset's alignment.
+
+    Attributes:
+        onset: Frame index of the last frame at rest.
+        apex: Frame index of the strongest action.
+        offset: Frame index of the first frame back at rest; the apex where it is not known.
+        seconds: Times of the three.
+        onset_image: (size, size, 3) uint8 RGB, aligned.
+        apex_image: The same for the apex, in the onset's alignment, stabilised on it unless switched off.
+        box: (x, y, width, height) of the face in the onset frame, in pixels of the clip.
+        confidence: Of the spotting, in [0, 1]; 1 for keyframes that were given.
+        kind: "micro" or "macro".
+        stabilisation: What was taken out of the apex frame; None when switched off.
+    """
+
+    onset: int
+    apex: int
+    offset: int
+    seconds: tuple[float, float, float]
+    onset_image: np.ndarray
+    apex_image: np.ndarray
+    box: tuple[float, float, float, float]
+    confidence: float
+    kind: str = "micro"
+    stabilisation: Stabilised | None = None
+
+
+@dataclass
+class ClipEvents:
+    """All events of a clip.
+
+    Attributes:
+        path: Where the clip was read from, or a short name of it.
+        fps: Frames a second.
+        frames: Number of frames.
+        events: In order of time.
+        warnings: What a reader should know.
+        score: (T,) spotting score of the first face; None when keyframes were given.
+        threshold: Score that an event's peak had to pass.
+    """
+
+    path: str
+    fps: float
+    frames: int
+    events: list[FaceEvent] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    score: np.ndarray | None = None
+    threshold: float = 0.0
+
+
+def find_clip_events(
+    source: Any,
+    onset: int | None = None,
+    apex: int | None = None,
+    offset: int | None = None,
+    *,
+    fps: float | None = None,
+    detector: FaceDetector | str = "haar",
+    faces: Literal["largest", "all"] = "largest",
+    kinds: tuple[str, ...] = ("micro",),
+    sensitivity: float = 1.0,
+    size: int = 128,
+    stabilised: bool = True,
+) -> ClipEvents:
+    """Find the events of a clip, or take the one whose keyframes are given.
+
+    Args:
+        source: Whatever `open_frames` takes: video file, folder of images, array, list of frames.
+        onset: Frame index, from 0, of the onset; give it with `apex`, or neither.
+        apex: Frame index of the apex.
+        offset: Frame index of the offset, if known.
+        fps: Frames a second, where the source does not tell or tells wrongly.
+        detector: Face detector or its name.
+        faces: "largest" follows one face, "all" every face.
+        kinds: Which events to return: "micro", "macro" or both.
+        sensitivity: Larger finds more events.
+        size: Side of the aligned crops in pixels.
+        stabilised: Whether head motion and light are taken out of the apex frame.
+
+    Returns:
+        [`ClipEvents`]; a clip in which nothing happens has no events and a warning that says so.
+
+    Raises:
+        ClipError: If the clip cannot be used: unreadable, a single frame, no face, keyframes out of order or range.
+    """
+    frames = open_frames(source, fps=fps, max_side=MAX_SIDE)
+    cutter = _Cutter(frames, make_detector(detector) if isinstance(detector, str) else detector, size, stabilised)
+    if onset is None and apex is None:
+        return _spot(frames, cutter, faces, kinds, sensitivity)
+    return _given(frames, cutter, onset, apex, offset)
+
+
+def _given(
+    frames: FrameSource, cutter: _Cutter, onset: int | None, apex: int | None, offset: int | None
+) -> ClipEvents:
+    """The one event with these keyframes."""
+    if onset is None or apex is None:
+        raise ClipError(frames.name, f"onset is {onset} and apex is {apex}", "give both, or neither to find them")
+    offset = apex if offset is None else offset
+    if not 0 <= onset < apex <= offset:
+        order = f"onset {onset}, apex {apex}, offset {offset} are not in order"
+        raise ClipError(frames.name, order, "frames count from 0 and onset < apex <= offset")
+    read = frames.read({onset, apex, offset})
+    faces = cutter.detector.detect(read[onset].image)
+    if not faces:
+        raise ClipError(frames.name, f"no face found in the onset frame {onset}", "choose a frame with a frontal face")
+    if len(faces) > 1:
+        frames.warn(f"{len(faces)} faces in view; following the largest")
+    event = cutter.cut(Event(onset, apex, offset, 1.0, 0.0), faces[0], read)
+    return ClipEvents(frames.name, frames.fps, _count(frames), [event], frames.warnings)
+
+
+def _spot(
+    frames: FrameSource, cutter: _Cutter, faces: str, kinds: tuple[str, ...], sensitivity: float
+) -> ClipEvents:
+    """All events of the face, or of every face."""
+    tracker = FaceTracker(frames.fps, cutter.detector, faces=faces)
+    crops = _CropStream(tracker, frames.fps, sensitivity, macro="macro" in kinds)
+    count = 0
+    for frame in frames:
+        crops.push(frame)
+        count += 1
+    crops.flush()
+    frames.frame_count = count
+    if count < 2:
+        raise ClipError(frames.name, f"the clip has {count} frame", "an onset and an apex need two or more")
+    if not tracker.tracks:
+        raise ClipError(frames.name, f"no face found in {count} frames", "the face must be frontal and 40 px or larger")
+    found = ClipEvents(frames.name, frames.fps, count, warnings=[*frames.warnings, *tracker.warnings])
+    for track, event in crops.events(found):
+        if event.kind in kinds:
+            found.events.append(cutter.cut(event, track.face_at(event.onset)))
+    found.events.sort(key=lambda event: event.onset)
+    found.warnings += [text for text in frames.warnings if text not in found.warnings]
+    if not found.events:
+        found.warnings.append("no micro-expression found" if kinds == ("micro",) else "no facial event found")
+    return found
+
+
+def _count(frames: FrameSource) -> int:
+    if frames.frame_count is None:
+        frames.frame_count = sum(1 for _ in frames)
+    return frames.frame_count
+
+
+class _CropStream:
+    """Places grey crops along each face track, a look behind the stream so that positions can be interpolated."""
+
+    def __init__(self, tracker: FaceTracker, fps: float, sensitivity: float, macro: bool) -> None:
+        self.tracker, self.fps, self.sensitivity, self.macro = tracker, fps, sensitivity, macro
+        self._waiting: list[Frame] = []
+        self._spotters: list[Spotter] = []
+        self._first: list[int] = []
+        self._kept: list[np.ndarray | None] = []  # crops of the first face, while the clip is short
+        self._short = True
+
+    def push(self, frame: Frame) -> None:
+        """Take the next frame."""
+        self.tracker.push(frame)
+        self._waiting.append(Frame(frame.index, frame.seconds, grey_of(frame.image)))
+        self._short = self._short and frame.seconds <= SHORT_CLIP
+        if frame.index % self.tracker.every == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Cut the frames that wait for a look."""
+        for frame in self._waiting:
+            self._cut(frame)
+        self._waiting.clear()
+
+    def events(self, found: ClipEvents) -> Iterator[tuple[FaceTrack, Event]]:
+        """Finish the spotting: each event with the track it belongs to; the first face's score goes to `found`."""
+        for number, (spotter, first) in enumerate(zip(self._spotters, self._first, strict=True)):
+            result = spotter.finish()
+            events = [_later(event, first) for event in result.events]
+            if number == 0:
+                found.score = np.concatenate([np.zeros(first, np.float32), result.score])
+                found.threshold = result.threshold
+                if not events and self._short:
+                    events = self._single(first)
+            for event in events:
+                yield self.tracker.tracks[number], event
+
+    def _single(self, first: int) -> list[Event]:
+        """The one event of a short clip that was cut around it."""
+        crops = [crop for crop in self._kept if crop is not None]
+        whole = len(crops) == len(self._kept) and len(crops) > 1
+        event = find_keyframes(np.stack(crops), fps=self.fps) if whole else None
+        return [] if event is None else [_later(event, first)]
+
+    def _cut(self, frame: Frame) -> None:
+        while len(self._spotters) < len(self.tracker.tracks):
+            self._spotters.append(Spotter(self.fps, sensitivity=self.sensitivity, macro=self.macro))
+            self._first.append(frame.index)
+        for number, (track, spotter) in enumerate(zip(self.tracker.tracks, self._spotters, strict=True)):
+            similarity = track.similarity_at(frame.index)
+            crop = None if similarity is None else align(frame.image, similarity, SPOTTING_SIZE)[..., 0]
+            spotter.push(crop, frame.seconds)
+            if number == 0 and self._short:
+                self._kept.append(crop)
+
+
+def _later(event: Event, frames: int) -> Event:
+    """The event with its frames counted from the start of the clip."""
+    onset, apex, offset = (index + frames for index in (event.onset, event.apex, event.offset))
+    return Event(onset, apex, offset, event.confidence, event.score, event.kind)
+
+
+class _Cutter:
+    """Cuts the pair of an event out of the clip: ONE similarity, from the onset frame, for both frames."""
+
+    def __init__(self, frames: FrameSource, detector: FaceDetector, size: int, stabilised: bool) -> None:
+        self.frames, self.detector, self.size, self.stabilised = frames, detector, size, stabilised
+
+    def cut(self, event: Event, face: Face, read: dict[int, Frame] | None = None) -> FaceEvent:
+        """Align and stabilise the pair of an event of this face, as seen in the onset frame."""
+        read = read or self.frames.read({event.onset, event.apex, event.offset})
+        onset = read[event.onset].image
+        similarity = fit_similarity(*locate(onset, face))
+        onset_image = align(onset, similarity, self.size)
+        apex_image = align(read[event.apex].image, similarity, self.size)
+        report = stabilise(onset_image, apex_image) if self.stabilised else None
+        return FaceEvent(
+            event.onset,
+            event.apex,
+            event.offset,
+            tuple(read[index].seconds for index in (event.onset, event.apex, event.offset)),
+            onset_image,
+            apex_image if report is None else report.apex,
+            self._box(face),
+            event.confidence,
+            event.kind,
+            report,
+        )
+
+    def _box(self, face: Face) -> tuple[float, float, float, float]:
+        return tuple(value / self.frames.scale for value in face.box)
+
+
+def align_photo(image: np.ndarray, detector: FaceDetector | str = "haar", name: str = "photo") -> Similarity:
+    """Find the largest face of a photo and return its alignment.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        detector: Face detector or its name.
+        name: What an error calls the photo.
+
+    Returns:
+        Aligned coordinates -> image pixels, for `align`.
+
+    Raises:
+        ClipError: If there is no face.
+    """
+    faces = (make_detector(detector) if isinstance(detector, str) else detector).detect(image)
+    if not faces:
+        raise ClipError(name, "no face found", "use a frontal face, or say that the image is aligned already")
+    return fit_similarity(*locate(image, faces[0]))

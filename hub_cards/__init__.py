@@ -1,0 +1,1 @@
+"""Card templates. Installed as `dface_hf.hub_cards` and read through importlib.resources."""
