@@ -79,7 +79,7 @@ setup(
     # Cards and the Space live beside the package, where people look for them, but travel inside it.
     package_dir={"dface_hf.hub_cards": "hub_cards", "dface_hf.spaces_demo": "spaces_demo"},
     package_data={
-        "dface_hf": ["checkpoints/**/*", "**/*.json", "**/*.npz"],
+        "dface_hf": ["checkpoints/**/*", "**/*.json", "**/*.npz", "**/*.j2"],
         "dface_hf.hub_cards": ["**/*"],
         "dface_hf.spaces_demo": ["**/*"],
     },

@@ -25,7 +25,9 @@ app = typer.Typer(
 # Standard output belongs to results; everything said to a person goes to standard error.
 console = Console(stderr=True, highlight=False)
 
-Model = Annotated[str, typer.Option("--model", help="Checkpoint: folder or Hub id.", show_default="dface-mini")]
+Model = Annotated[
+    str, typer.Option("--model", help="Checkpoint: folder or Hub id.", show_default="dface-mini")
+]
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1 …")]  # noqa: UP045
 Detector = Annotated[str, typer.Option(help="Face detector: haar, yunet or mediapipe.")]
 
@@ -40,10 +42,18 @@ def analyze(
     apex: Annotated[Optional[int], typer.Option(help="Apex frame, counted from 0.")] = None,  # noqa: UP045
     offset: Annotated[Optional[int], typer.Option(help="Offset frame, if known.")] = None,  # noqa: UP045
     fps: Annotated[Optional[float], typer.Option(help="Recording rate; needed for image folders.")] = None,  # noqa: UP045
-    json_file: Annotated[Optional[str], typer.Option("--json", help="Write results as JSON; - for stdout.")] = None,  # noqa: UP045
-    csv_file: Annotated[Optional[str], typer.Option("--csv", help="Write events as CSV; - for stdout.")] = None,  # noqa: UP045
-    overlay: Annotated[Optional[str], typer.Option(help="Write the (single) clip with results drawn in.")] = None,  # noqa: UP045
-    plot: Annotated[Optional[str], typer.Option(help="Write a picture of the (single) clip's events.")] = None,  # noqa: UP045
+    json_file: Annotated[
+        Optional[str], typer.Option("--json", help="Write results as JSON; - for stdout.")
+    ] = None,  # noqa: UP045
+    csv_file: Annotated[
+        Optional[str], typer.Option("--csv", help="Write events as CSV; - for stdout.")
+    ] = None,  # noqa: UP045
+    overlay: Annotated[
+        Optional[str], typer.Option(help="Write the (single) clip with results drawn in.")
+    ] = None,  # noqa: UP045
+    plot: Annotated[
+        Optional[str], typer.Option(help="Write a picture of the (single) clip's events.")
+    ] = None,  # noqa: UP045
     model: Model = DEFAULT_CHECKPOINT,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Events that go through the model at once.")] = 32,
@@ -60,8 +70,12 @@ def analyze(
     _check_usage(len(clips), onset, apex, overlay, plot, faces, json_file, csv_file)
     recognise = load_recogniser(model, device)
     options = dict(onset=onset, apex=apex, offset=offset, fps=fps, faces=faces, detector=detector)
-    options |= dict(sensitivity=sensitivity, stabilised=stabilise, kinds=("micro", "macro") if macro else ("micro",))
-    results, failed = _analyse_all(recognise, clips, options | {"batch_size": batch_size, "return_images": True})
+    options |= dict(
+        sensitivity=sensitivity, stabilised=stabilise, kinds=("micro", "macro") if macro else ("micro",)
+    )
+    results, failed = _analyse_all(
+        recognise, clips, options | {"batch_size": batch_size, "return_images": True}
+    )
     for target, text in ((json_file, to_json), (csv_file, to_csv)):
         if target:
             write_text(target, text(model, results) if text is to_json else text(results))
@@ -77,7 +91,9 @@ def analyze(
 @app.command(epilog="Examples: `dface webcam` · `dface webcam --camera 1 --seconds 30`")
 def webcam(
     camera: Annotated[int, typer.Option(help="Number of the camera.")] = 0,
-    seconds: Annotated[float, typer.Option(min=1, help="Stop after this long; ends with Ctrl-C, too.")] = 60.0,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Stop after this long; ends with Ctrl-C, too.")
+    ] = 60.0,
     window: Annotated[float, typer.Option(min=1, help="Seconds that are analysed at once.")] = 4.0,
     model: Model = DEFAULT_CHECKPOINT,
     device: Device = None,
@@ -94,7 +110,9 @@ def webcam(
         length = frame.seconds - held[0].seconds
         if length >= window:
             try:
-                _print_events(recognise([kept.image for kept in held], fps=(len(held) - 1) / length), held[0].seconds)
+                _print_events(
+                    recognise([kept.image for kept in held], fps=(len(held) - 1) / length), held[0].seconds
+                )
             except ClipError as error:
                 console.print(f"[yellow]{held[0].seconds:6.1f} s[/]  {error}")
             held = []
@@ -102,7 +120,9 @@ def webcam(
             break
 
 
-@app.command(epilog="Examples: `dface tokenize neutral.png smile.png` · `dface tokenize a.png b.png --aligned`")
+@app.command(
+    epilog="Examples: `dface tokenize neutral.png smile.png` · `dface tokenize a.png b.png --aligned`"
+)
 def tokenize(
     onset: Annotated[Path, typer.Argument(help="Photo of the face at rest.")],
     apex: Annotated[Path, typer.Argument(help="Photo of the same face in action, from the same camera.")],
@@ -129,7 +149,9 @@ def tokenize(
 
 
 @app.command(epilog="Example: `dface info ./dface-mini`")
-def info(model: Annotated[str, typer.Argument(help="Checkpoint: folder or Hub id.")] = DEFAULT_CHECKPOINT) -> None:
+def info(
+    model: Annotated[str, typer.Argument(help="Checkpoint: folder or Hub id.")] = DEFAULT_CHECKPOINT,
+) -> None:
     """Print what a checkpoint is: sizes, classes, descriptions."""
     from transformers import AutoConfig
 

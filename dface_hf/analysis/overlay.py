@@ -1,7 +1,7 @@
 """The input video with what was found in it: face box, label, tokens, and a timeline along the bottom edge.
 
-Texts are set by Pillow in matplotlib's own font, once an event, and blended into its frames: OpenCV's stroke fonts know
-no letters beyond ASCII.
+Texts are set by Pillow in matplotlib's own font, once an event, and blended into its frames: OpenCV's stroke
+fonts know no letters beyond ASCII.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Box = Sequence[float]
 
 
 def write_overlay(
-    source_frames_iterable: Iterable[NDArray | Frame],
+    frames: Iterable[NDArray | Frame],
     result: Mapping[str, Any],
     path: str | os.PathLike,
     fps: float | None = None,
@@ -50,13 +50,13 @@ def write_overlay(
     """Draw a clip result on its frames and write them as a video; one frame is held at a time.
 
     Args:
-        source_frames_iterable: The frames from the first on: (H, W, 3) uint8 RGB arrays or `Frame`s, all of one size,
+        frames: The frames from the first on: (H, W, 3) uint8 RGB arrays or `Frame`s, all of one size,
             in the pixels that the result's boxes are given in. Larger ones than `MAX_SIDE` are shrunk.
         result: A clip result; an event is shown from its onset to its offset frame.
         path: Target, .mp4, .mov, .mkv or .avi.
         fps: Frames a second of the video; the result's own when not given.
-        boxes: Face box (x, y, width, height) or None for each frame, drawn between events too. Without it the box is
-            that of the event, which is its onset frame's, and none is drawn between events.
+        boxes: Face box (x, y, width, height) or None for each frame, drawn between events too. Without it the
+            box is that of the event, which is its onset frame's, and none is drawn between events.
 
     Raises:
         ValueError: The result cannot be drawn, or there is no frame rate.
@@ -67,7 +67,7 @@ def write_overlay(
     fps = fps or result.get("fps")
     if not fps or not np.isfinite(fps) or fps <= 0:
         raise ValueError(f"{path}: no frame rate for the video; give fps as a positive number")
-    write_video(path, overlay_frames(source_frames_iterable, result, boxes), float(fps))
+    write_video(path, overlay_frames(frames, result, boxes), float(fps))
 
 
 def overlay_frames(
@@ -82,7 +82,9 @@ def overlay_frames(
     for count, frame in enumerate(frames):
         index, image = (frame.index, frame.image) if isinstance(frame, Frame) else (count, np.asarray(frame))
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ClipError(f"frame {index}", f"is {image.dtype} of shape {image.shape}", "give uint8 (H, W, 3)")
+            raise ClipError(
+                f"frame {index}", f"is {image.dtype} of shape {image.shape}", "give uint8 (H, W, 3)"
+            )
         if painter is None:
             painter, shape = _Painter(result, image.shape[1], image.shape[0]), image.shape
         if image.shape != shape:
@@ -114,7 +116,7 @@ class _Painter:
         for n in active:
             if self.events[n].get("box") is not None:
                 colour = self.colours[self.events[n]["label"]]
-                self._box(canvas, self.events[n]["box"], colour, max(1, round(2 * self.unit)))
+                self._box(canvas, self.events[n]["box"], colour, max(1, round(1.5 * self.unit)))
         self._panels(canvas, active)
         self._timeline(canvas, index)
         return canvas
@@ -122,10 +124,10 @@ class _Painter:
     def _box(self, canvas: NDArray, box: Box, colour: tuple[int, int, int], thickness: int) -> None:
         x, y, width, height = (float(value) * self.scale for value in box)
         corners = [(round(x), round(y)), (round(x + width), round(y + height))]
-        cv2.rectangle(canvas, *corners, colour, thickness, cv2.LINE_AA)
+        cv2.rectangle(canvas, *corners, colour, thickness)
 
     def _panels(self, canvas: NDArray, active: Sequence[int]) -> None:
-        """The panels of the running events, downwards in the corner that is farther from the first one's face."""
+        """The panels of the running events, downwards in the corner farther from the first one's face."""
         margin = y = round(8 * self.unit)
         for n in active:
             panel = self.panel(n)
@@ -142,17 +144,17 @@ class _Painter:
     def _panel(self, n: int) -> NDArray[np.uint8]:
         """Label, score, times and token grid of event n: (h, w, 4) uint8."""
         event, unit = self.events[n], self.unit
-        pad, cell = 8 * unit, 21 * unit
+        pad, cell = 8 * unit, 24 * unit
         side = token_grid_side(len(event["action_ids"]))
         title = f"{elide(event['label'], 18)}  {event['scores'][event['label']]:.0%}"
-        width = max(side * cell, _font(15 * unit, True).getlength(title)) + 2 * pad
-        panel = Image.new("RGBA", (round(width), round(side * cell + 30 * unit + 2 * pad)), (18, 22, 27, 200))
+        width = max(side * cell, _font(13 * unit, True).getlength(title)) + 2 * pad
+        panel = Image.new("RGBA", (round(width), round(side * cell + 26 * unit + 2 * pad)), (18, 22, 27, 200))
         draw = ImageDraw.Draw(panel)
         colour = self.colours[event["label"]]
         ink = readable_on("#" + bytes(colour).hex())
-        draw.rectangle((0, 0, width, 30 * unit), fill=(*colour, 255))
-        draw.text((pad, 15 * unit), title, font=_font(15 * unit, True), fill=ink, anchor="lm")
-        _draw_tokens(draw, event, pad, 30 * unit + pad, cell)
+        draw.rectangle((0, 0, width, 26 * unit), fill=(*colour, 255))
+        draw.text((pad, 13 * unit), title, font=_font(13 * unit, True), fill=ink, anchor="lm")
+        _draw_tokens(draw, event, (width - side * cell) / 2, 26 * unit + pad, cell)
         return np.asarray(panel)
 
     def _strip(self) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from .style import ACCENT, rgb
 MID_GREY = np.array([128, 128, 128], np.float32)
 BRIGHTER = np.array([255, 214, 122], np.float32)
 DARKER = np.array([10, 50, 110], np.float32)
-"""Ends of the diverging scale: lightness follows the sign, so that it survives a grey print and any colour vision."""
+"""Ends of the diverging scale: lightness follows the sign, for grey print and for any colour vision."""
 
 ARROWS = 14
 """Arrows along one side of the motion picture."""
@@ -50,7 +50,8 @@ def magnify(onset_image: NDArray, apex_image: NDArray, factor: float = 10.0) -> 
         factor: What the difference is multiplied by; half the range of grey levels is full colour.
 
     Returns:
-        (S, S, 3) uint8: mid grey where nothing changes, amber where the apex is brighter, blue where it is darker.
+        (S, S, 3) uint8: mid grey where nothing changes, amber where the apex is brighter, blue where it is
+        darker.
 
     Raises:
         ValueError: Crops of another shape or type, or of two sizes.
@@ -73,8 +74,8 @@ def motion_picture(
         size: Side of the picture in pixels.
 
     Returns:
-        The picture (size, size, 3) uint8; how many times longer than the motion its arrows are; and the longest
-        motion shown, in pixels of the crop.
+        The picture (size, size, 3) uint8; how many times longer than the motion its arrows are; and the
+        longest motion shown, in pixels of the crop.
     """
     onset, apex = crop_pair(onset_image, apex_image)
     height, width = onset.shape[:2]

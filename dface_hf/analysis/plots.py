@@ -1,6 +1,7 @@
-"""Figures of a result: one event in detail, or a whole clip. Figure objects only, no pyplot, so no global state.
+"""Figures of a result, one event in detail or a whole clip: Figure objects, without pyplot's global state.
 
-Positions are in inches from the top left corner of the figure, which keeps texts and gaps the same at any size.
+Positions are in inches from the top left corner of the figure, which keeps texts and gaps the same at any
+size.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 from .pictures import crop_pair, magnify, motion_picture
 from .style import (
     ACCENT,
-    FAINT,
     INK,
     MUTED,
     PANEL,
@@ -48,8 +48,8 @@ def plot_event(event: Mapping[str, Any], onset_image: NDArray, apex_image: NDArr
     """One event: its two frames, what changed between them, its tokens, scores and similarities.
 
     Args:
-        event: An event of a clip result: onset, apex, offset (and the same in seconds), label, scores, action_ids,
-            attention, similarities, confidence, stabilisation; what is optional there is optional here.
+        event: An event of a clip result: onset, apex, offset, label, scores, action_ids, attention; and, if
+            known, the times in seconds, similarities, confidence, stabilisation.
         onset_image: (S, S, 3) uint8 RGB, aligned crop.
         apex_image: the same shape, stabilised on the onset.
 
@@ -114,7 +114,9 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> None
     path = Path(path)
     kinds = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in kinds:
-        raise ValueError(f"{path}: cannot write a {path.suffix or 'suffix-less'} picture; use .png, .pdf or .svg")
+        raise ValueError(
+            f"{path}: cannot write a {path.suffix or 'suffix-less'} picture; use .png, .pdf or .svg"
+        )
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         figure.savefig(partial, dpi=dpi, facecolor="white")
@@ -236,9 +238,9 @@ def draw_tokens(axes: Axes, event: Mapping[str, Any], onset: NDArray, compact: b
 
 
 def _bars(axes: Axes, values: Mapping[str, float], marked: Mapping[str, str], percent: bool) -> None:
-    """Horizontal bars in the given order, names to the left, numbers to the right; `marked` ones in colour."""
+    """Horizontal bars in the given order, names left, numbers right; `marked` ones in their colour."""
     numbers = list(values.values())
-    low, high = (0.0, 1.0) if percent else (min(0.0, *numbers, 0.0), max(0.25, *numbers, 0.25))
+    low, high = (0.0, 1.0) if percent else (min([0.0, *numbers]), max([0.25, *numbers]))
     rows = max(len(values), 6)  # few classes: bars stay slim and start at the top
     axes.set(xlim=(low, high), ylim=(rows, 0))
     for row, (name, value) in enumerate(values.items()):
@@ -301,7 +303,7 @@ def _score_curve(axes: Axes, curve: NDArray, threshold: float | None, fps: float
 
 
 def _spans(axes: Axes, events: Sequence[tuple], colours: Mapping[str, str], end: float, top: float) -> None:
-    """Events, shaded from onset to offset, apex as a line; names in lanes so that they do not cover each other."""
+    """Events shaded from onset to offset, apex as a line; names in lanes, clear of each other."""
     free = [-np.inf] * LANES
     for number, (event, onset, apex, offset) in enumerate(events, 1):
         colour = colours[event["label"]]
@@ -334,7 +336,9 @@ def _panels(figure: Figure, result: Mapping[str, Any], numbered: Sequence[tuple]
         _compact(figure, number, event, left, y + 0.09, (width - 3 * 0.08) / 4)
     if len(numbered) > MAX_PANELS:
         hidden = len(numbered) - MAX_PANELS
-        _note(figure, MARGIN, figure.get_figheight() - 0.2, f"{hidden} more event{'s' * (hidden > 1)} not shown")
+        _note(
+            figure, MARGIN, figure.get_figheight() - 0.2, f"{hidden} more event{'s' * (hidden > 1)} not shown"
+        )
 
 
 def _compact(figure: Figure, number: int, event: Mapping, left: float, top: float, side: float) -> None:

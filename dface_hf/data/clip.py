@@ -29,9 +29,11 @@ CLIP_FEATURES = Features(
 """Columns of a clip.
 
 - clip_id: unique within its corpus; corpus, subject: names.
-- frames or path: the pictures themselves, or a video file or folder of numbered pictures; the other one is None.
+- frames or path: the pictures themselves, or a video file or folder of numbered pictures; the other one is
+  None.
 - fps: frames a second of the recording.
-- onset, apex, offset: frame indices from 0 into the frames, onset < apex <= offset, the offset frame included. A corpus without
+- onset, apex, offset: frame indices from 0 into the frames, onset < apex <= offset, the offset frame
+  included. A corpus without
   annotated apex (SMIC) has the middle of onset and offset here.
 - emotion: a word that `dface_hf.actions.normalise_emotion` knows, or None.
 - action_units: FACS notation as in the sheet ("4+R12"); empty when the corpus has none.
@@ -78,9 +80,13 @@ def _check_keyframes(name: str, row: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}: {column}={row[column]!r} must be a whole frame index")
     onset, apex, offset = row["onset"], row["apex"], row["offset"]
     if not 0 <= onset < apex <= offset:
-        raise ValueError(f"{name}: onset={onset}, apex={apex}, offset={offset} must satisfy 0 <= onset < apex <= offset")
+        raise ValueError(
+            f"{name}: onset={onset}, apex={apex}, offset={offset} must satisfy 0 <= onset < apex <= offset"
+        )
     if row["frames"] is not None and offset >= len(row["frames"]):
-        raise ValueError(f"{name}: offset={offset} lies beyond its {len(row['frames'])} frames (indices start at 0)")
+        raise ValueError(
+            f"{name}: offset={offset} lies beyond its {len(row['frames'])} frames (indices start at 0)"
+        )
 
 
 def _check_labels(name: str, row: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """Which action units an emotion draws in a micro-expression, and how often: the generator's tables.
 
-The combinations are those of the CASME II release rules and of the objective classes (see `dface_hf.actions.emotions`), with one
-or two units each, as in the published corpora (1.3-1.7 units a clip on average). The weights are rounded to suggest how
-common a combination is; they are engineering choices. As in the corpora, the classes overlap: a lowered brow alone may
-be anything.
+The combinations are those of the CASME II release rules and of the objective classes (see
+`dface_hf.actions.emotions`), with one or two units each, as in the published corpora (1.3-1.7 units a clip
+on average). The weights are rounded to suggest how common a combination is; they are engineering choices.
+As in the corpora, the classes overlap: a lowered brow alone may be anything.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def scheme_action_sets(scheme: ClassScheme | str, balance: bool = False) -> list
     """
     scheme = get_class_scheme(scheme)
     share = {e: CASME2_SHARES[e] for e in EMOTION_ACTIONS if scheme.label_of(e) is not None}
-    per_class = {label: sum(s for e, s in share.items() if scheme.label_of(e) == label) for label in scheme.labels}
+    per_class = {
+        label: sum(s for e, s in share.items() if scheme.label_of(e) == label) for label in scheme.labels
+    }
     sets = []
     for emotion, amount in share.items():
         label = scheme.label_of(emotion)

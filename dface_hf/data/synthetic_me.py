@@ -1,8 +1,9 @@
-"""SyntheticME: look-alikes of CASME II, SAMM and SMIC made of procedural faces, and a labelled stream of pairs.
+"""SyntheticME: look-alikes of CASME II, SAMM and SMIC made of procedural faces, and a labelled stream of
+pairs.
 
-A look-alike has the published numbers of clips, subjects and emotions, the frame rate and colour of the original, few subjects
-with many clips, and motion of micro-expression size. It resembles the originals in form, not in content: scores on
-it are scores on synthetic data. No person is shown.
+A look-alike has the published numbers of clips, subjects and emotions, the frame rate and colour of the
+original, few subjects with many clips, and motion of micro-expression size. It resembles the originals in
+form, not in content: scores on it are scores on synthetic data. No person is shown.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ from .emotion_actions import emotion_action_sets, scheme_action_sets
 RECIPE = 1
 """Raised whenever the pictures of a seed change, so that no stale cache is read."""
 LICENSE = "cc0-1.0"
-SMIC_CLASSES = {"negative": "disgust anger sadness fear repression", "positive": "happiness", "surprise": "surprise"}
+SMIC_CLASSES = {
+    "negative": "disgust anger sadness fear repression",
+    "positive": "happiness",
+    "surprise": "surprise",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class CorpusRecipe:
         subjects: Subjects with clips.
         fps: Frames a second.
         grey: No colour.
-        apex_annotated: Whether the original annotates the apex; otherwise the middle of onset and offset is given.
+        apex_annotated: Whether the original annotates the apex; otherwise the middle of onset and offset is
+            given.
         units_annotated: Whether it annotates action units.
         zipf: Exponent of the fall of clips per subject.
     """
@@ -66,7 +72,8 @@ class CorpusRecipe:
 
 CORPORA = {
     "casme2": CorpusRecipe(
-        {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}, 26, 200
+        {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7,
+        "fear": 2}, 26, 200
     ),
     "samm": CorpusRecipe(
         {
@@ -75,7 +82,8 @@ CORPORA = {
         }, 29, 200, grey=True,
     ),
     "smic": CorpusRecipe(
-        {"negative": 70, "positive": 51, "surprise": 43}, 16, 100, apex_annotated=False, units_annotated=False, zipf=0.9
+        {"negative": 70, "positive": 51, "surprise": 43}, 16, 100, apex_annotated=False,
+        units_annotated=False, zipf=0.9
     ),
 }  # fmt: skip
 """Published counts: CASME II's release sheet (255 clips), SAMM's (159), SMIC-HS as used in MEGC2019 (164)."""
@@ -121,12 +129,14 @@ def synthetic_me(
 
     Args:
         corpus: "casme2", "samm" or "smic".
-        clips: Number of clips (default: the published one); the proportions of emotions and subjects are kept.
+        clips: Number of clips (default: the published one); the proportions of emotions and subjects are
+            kept.
         seed: Equal arguments give equal datasets.
         size: Pixels of the aligned crops.
         frames: "all", or "keyframes" for onset, apex and offset only: then these are the frames 0, 1 and 2.
         amplitude: Range of the largest motion, px of a 128 crop (log-uniform).
-        label_jitter: Annotators' error of onset and apex as a share of the length (twice that for the offset).
+        label_jitter: Annotators' error of onset and apex as a share of the length (twice that for the
+            offset).
         cache_dir: Where the Arrow file goes (default: that of `datasets`).
 
     Returns:
@@ -206,7 +216,8 @@ def _plan_clip(corpus, number, subject, emotion, seed, amplitude, fields: Action
     one_side = "LR"[int(torch.rand(1, generator=generator) < 0.5)]
     alone = torch.rand(len(chosen.units), generator=generator) < 0.1
     sides = tuple(
-        one_side if _sided(fields, unit) and (chosen.unilateral or alone[i]) else "" for i, unit in enumerate(chosen.units)
+        one_side if _sided(fields, unit) and (chosen.unilateral or alone[i]) else ""
+        for i, unit in enumerate(chosen.units)
     )
     low, high = amplitude
     peak = low * (high / low) ** torch.rand(1, generator=generator).item()
@@ -288,8 +299,8 @@ def _weights(fields: ActionFields, clip: ClipPlan, generator: torch.Generator) -
     weak = ("left", "right")[int(torch.rand(1, generator=generator) < 0.5)]
     factor = 0.5 + 0.5 * torch.rand(1, generator=generator).item()
     both = {unit for unit, side in zip(clip.units, clip.sides, strict=True) if not side}
-    uneven = [factor if s == weak and u in both else 1.0 for u, s in zip(fields.units, fields.sides, strict=True)]
+    uneven = [
+        factor if s == weak and u in both else 1.0 for u, s in zip(fields.units, fields.sides, strict=True)
+    ]
     weights = weights * torch.tensor(uneven)
     return weights * (clip.peak / peak_motion(fields, weights[None]))
-
-

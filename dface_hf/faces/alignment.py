@@ -14,8 +14,8 @@ __all__ = ["EYES", "MOUTH", "Similarity", "align", "fit_similarity", "locate"]
 def locate(image: np.ndarray, face: Face) -> tuple[tuple[Point, Point], Point]:
     """Eye and mouth centres of a detected face, refined on the image.
 
-    Eye centres are those of the lid contours, not of the pupils, so that a glance does not turn the crop; the mouth
-    centre is the mean of the lip contours.
+    Eye centres are those of the lid contours, not of the pupils, so that a glance does not turn the crop; the
+    mouth centre is the mean of the lip contours.
 
     Args:
         image: (H, W, 3) RGB or (H, W) grey, uint8.

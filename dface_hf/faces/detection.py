@@ -64,7 +64,8 @@ def grey_of(image: np.ndarray) -> np.ndarray:
 class HaarDetector:
     """OpenCV's frontal-face cascade, checked and refined by the landmark cascade; needs no download.
 
-    A box counts as a face when the landmark cascade says so and its points lie where a face in this box has them.
+    A box counts as a face when the landmark cascade says so and its points lie where a face in this box has
+    them.
 
     Args:
         max_side: The image is shrunk to this many pixels before the search.
@@ -74,7 +75,11 @@ class HaarDetector:
     """
 
     def __init__(
-        self, max_side: int = 320, min_size: float = 0.12, min_neighbors: int = 3, min_score: float = MIN_SCORE
+        self,
+        max_side: int = 320,
+        min_size: float = 0.12,
+        min_neighbors: int = 3,
+        min_score: float = MIN_SCORE,
     ) -> None:
         self.max_side, self.min_size = max_side, min_size
         self.min_neighbors, self.min_score = min_neighbors, min_score
@@ -82,7 +87,9 @@ class HaarDetector:
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of an (H, W, 3) RGB or (H, W) grey uint8 image, the largest first."""
         grey = grey_of(image)
-        return largest_first([face for box, score in self._boxes(grey) if (face := self._checked(grey, box, score))])
+        return largest_first(
+            [face for box, score in self._boxes(grey) if (face := self._checked(grey, box, score))]
+        )
 
     def _boxes(self, grey: np.ndarray) -> list[tuple[Box, float]]:
         """What the cascade takes for faces, with its own score."""
@@ -111,9 +118,15 @@ def plausible(points: np.ndarray) -> bool:
     """Do eyes and mouth, (3, 2) in the mean aligned frame of their box, lie as in a nearly frontal face?"""
     across, middle = points[1] - points[0], points[:2].mean(axis=0)
     distance, drop = float(np.linalg.norm(across)), points[2] - middle
-    if not 0.45 < distance < 1.05 or abs(across[1]) > 0.6 * abs(across[0]) or np.linalg.norm(middle - [0, -0.21]) > 0.35:
+    if (
+        not 0.45 < distance < 1.05
+        or abs(across[1]) > 0.6 * abs(across[0])
+        or np.linalg.norm(middle - [0, -0.21]) > 0.35
+    ):
         return False
-    ratio = (across[0] * drop[1] - across[1] * drop[0]) / distance**2  # height of the mouth below the eye line
+    ratio = (
+        across[0] * drop[1] - across[1] * drop[0]
+    ) / distance**2  # height of the mouth below the eye line
     lean = abs(across @ drop) / distance**2
     return 0.6 < ratio < 1.6 and lean < 0.45
 
@@ -144,12 +157,16 @@ class YuNetDetector:
     ) -> None:
         path = os.fspath(weights) if weights is not None else _download(repo_id, filename)
         if not os.path.isfile(path):
-            raise ClipError(path, "no YuNet weights there", "give the path of a face_detection_yunet_*.onnx file")
+            raise ClipError(
+                path, "no YuNet weights there", "give the path of a face_detection_yunet_*.onnx file"
+            )
         self.max_side = max_side
         try:
             self._model = cv2.FaceDetectorYN.create(path, "", (max_side, max_side), threshold)
         except cv2.error as error:
-            raise ClipError(path, "OpenCV cannot read these YuNet weights", "download the file again") from error
+            raise ClipError(
+                path, "OpenCV cannot read these YuNet weights", "download the file again"
+            ) from error
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of an (H, W, 3) RGB or (H, W) grey uint8 image, the largest first."""
@@ -177,7 +194,9 @@ def _download(repo_id: str, filename: str) -> str:
         return hf_hub_download(repo_id, filename)
     except Exception as error:  # the Hub client raises many kinds: offline, missing, gated, proxy
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ClipError(f"{repo_id}/{filename}", f"YuNet weights not fetched ({reason})", "pass weights=PATH") from error
+        raise ClipError(
+            f"{repo_id}/{filename}", f"YuNet weights not fetched ({reason})", "pass weights=PATH"
+        ) from error
 
 
 class MediaPipeDetector:
@@ -192,7 +211,9 @@ class MediaPipeDetector:
             import mediapipe
         except ImportError as error:
             raise ImportError('mediapipe is not installed; pip install "dface-hf[trackers]"') from error
-        self._model: Any = mediapipe.solutions.face_detection.FaceDetection(min_detection_confidence=threshold)
+        self._model: Any = mediapipe.solutions.face_detection.FaceDetection(
+            min_detection_confidence=threshold
+        )
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of an (H, W, 3) RGB or (H, W) grey uint8 image, the largest first."""
@@ -202,7 +223,7 @@ class MediaPipeDetector:
 
 
 def _face_of_detection(detection: Any, width: int, height: int) -> Face:
-    """Key points of MediaPipe: right eye, left eye (the subject's), nose, mouth, ears; relative to the image."""
+    """MediaPipe's key points: the subject's right eye, left eye, nose, mouth, ears; relative to the image."""
     box = detection.location_data.relative_bounding_box
     points = [(p.x * width, p.y * height) for p in detection.location_data.relative_keypoints]
     eyes = sorted(points[:2])
@@ -217,7 +238,8 @@ def make_detector(name: str = "haar", **options: Any) -> FaceDetector:
     """A face detector by name.
 
     Args:
-        name: ``"haar"`` (in OpenCV), ``"yunet"`` (weights by path or from the Hub) or ``"mediapipe"`` (an extra).
+        name: ``"haar"`` (in OpenCV), ``"yunet"`` (weights by path or from the Hub) or ``"mediapipe"`` (an
+            extra).
         **options: Arguments of the detector's class.
 
     Raises:

@@ -108,7 +108,8 @@ def find_clip_events(
         [`ClipEvents`]; a clip in which nothing happens has no events and a warning that says so.
 
     Raises:
-        ClipError: If the clip cannot be used: unreadable, a single frame, no face, keyframes out of order or range.
+        ClipError: If the clip cannot be used: unreadable, a single frame, no face, keyframes out of order or
+            range.
     """
     frames = open_frames(source, fps=fps, max_side=MAX_SIDE)
     cutter = _Cutter(frames, make_detector(detector) if isinstance(detector, str) else detector, size, stabilised)
@@ -171,7 +172,8 @@ def _count(frames: FrameSource) -> int:
 
 
 class _CropStream:
-    """Places grey crops along each face track, a look behind the stream so that positions can be interpolated."""
+    """Places grey crops along each face track, a look behind the stream so that positions can be
+    interpolated."""
 
     def __init__(self, tracker: FaceTracker, fps: float, sensitivity: float, macro: bool) -> None:
         self.tracker, self.fps, self.sensitivity, self.macro = tracker, fps, sensitivity, macro
@@ -196,7 +198,8 @@ class _CropStream:
         self._waiting.clear()
 
     def events(self, found: ClipEvents) -> Iterator[tuple[FaceTrack, Event]]:
-        """Finish the spotting: each event with the track it belongs to; the first face's score goes to `found`."""
+        """Finish the spotting: each event with the track it belongs to; the first face's score goes to
+        `found`."""
         for number, (spotter, first) in enumerate(zip(self._spotters, self._first, strict=True)):
             result = spotter.finish()
             events = [_later(event, first) for event in result.events]

@@ -1,7 +1,8 @@
 """Fit the figures of `landmarks.LandmarkCascade`: ``python -m dface_hf.faces.fit_landmarks FACES OUT.npz``.
 
-FACES is a folder with ``stills/NAME.jpg`` and ``landmarks/NAME.tem`` (FRL template of 189 points: DeBruine and Jones, Young Adult
-White Faces and Face Research Lab London Set, CC BY 4.0). Prints the error on faces left out, then fits on all of them.
+FACES is a folder with ``stills/NAME.jpg`` and ``landmarks/NAME.tem`` (FRL template of 189 points: DeBruine
+and Jones, Young Adult White Faces and Face Research Lab London Set, CC BY 4.0). Prints the error on faces
+left out, then fits on all of them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def read_faces(folder: Path) -> list[Face]:
     for template in sorted((folder / "landmarks").glob("*.tem")):
         image = cv2.imread(str(folder / "stills" / f"{template.stem}.jpg"), cv2.IMREAD_GRAYSCALE)
         if image is None:
-            raise ValueError(f"{template}: no readable stills/{template.stem}.jpg beside it; restore the photograph")
+            raise ValueError(
+                f"{template}: no readable stills/{template.stem}.jpg beside it; restore the photograph"
+            )
         half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         faces.append((half, read_template(template) / 2 - 0.25))
     return faces
@@ -71,7 +74,9 @@ def perturbed(points: np.ndarray, rng: np.random.Generator) -> Similarity:
 def fit(faces: list[Face], box: np.ndarray, seed: int = 0) -> LandmarkCascade:
     """Ridge regressions stage by stage, each on the errors that the stages before it leave."""
     rng = np.random.default_rng(seed)
-    samples = [(degraded(grey, rng), points) for face in faces for grey, points in [face, mirrored(face)] * COPIES]
+    samples = [
+        (degraded(grey, rng), points) for face in faces for grey, points in [face, mirrored(face)] * COPIES
+    ]
     states = [perturbed(points, rng)(STANDARD) for _, points in samples]
     square, local = [], []
     for _ in range(SQUARE_STAGES):
@@ -89,7 +94,7 @@ def fit(faces: list[Face], box: np.ndarray, seed: int = 0) -> LandmarkCascade:
 def _face_score(
     cascade: LandmarkCascade, samples: list[Face], states: list[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """(577,) figures that tell where the cascade ended on a face from where it ended elsewhere in the same photographs."""
+    """(577,) figures that tell ends of the cascade on a face from ends elsewhere in the photographs."""
     rows = [describe_square(grey, state) for (grey, _), state in zip(samples, states, strict=True)]
     wanted = [1.0] * len(rows)
     for grey, points in samples:
@@ -163,7 +168,9 @@ def main() -> None:
         left_out.append(errors(fit(train, box), [face for i, face in enumerate(faces) if i % FOLDS == fold]))
     table = np.concatenate(left_out)
     for name, column in zip(("left eye", "right eye", "mouth"), table.T, strict=True):
-        print(f"{name}: median {np.median(column):.4f}, 90 % {np.quantile(column, 0.9):.4f} of the eye distance")
+        print(
+            f"{name}: median {np.median(column):.4f}, 90 % {np.quantile(column, 0.9):.4f} of the eye distance"
+        )
     cascade = fit(faces, box)
     figures = {name: getattr(cascade, name).astype(np.float16) for name in ("square", "points", "face")}
     np.savez_compressed(arguments.out, box=box, **figures)

@@ -26,8 +26,8 @@ class FrameSource:
     Attributes:
         path: Where it was read from; None for arrays.
         fps: Frames a second (the average for variable frame rates).
-        frame_count: Number of frames; None until known. A container's own claim is replaced by what was decoded after
-            a full pass.
+        frame_count: Number of frames; None until known. A container's own claim is replaced by what was
+            decoded after a full pass.
         size: (width, height) of the frames handed out, in pixels.
         scale: Handed-out pixels per pixel of the source (1.0 unless ``max_side`` made them smaller).
         numbers: For numbered images, the number in each file's name (annotations refer to it); else None.

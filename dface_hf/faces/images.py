@@ -37,7 +37,9 @@ def to_rgb(image: Any, name: str) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise ClipError(name, f"a frame has shape {array.shape}", "give (height, width, 3) or (height, width)")
+        raise ClipError(
+            name, f"a frame has shape {array.shape}", "give (height, width, 3) or (height, width)"
+        )
     array = _to_bytes(array, name)
     if array.ndim == 2:
         return np.repeat(array[..., None], 3, axis=2)
@@ -53,7 +55,9 @@ def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
         raise ClipError(name, f"a frame has number type {array.dtype}", "give uint8, or float in [0, 1]")
     low, high = float(array.min()), float(array.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # also catches NaN
-        raise ClipError(name, f"float frame with values {low:.3g} to {high:.3g}", "scale to [0, 1], without NaN")
+        raise ClipError(
+            name, f"float frame with values {low:.3g} to {high:.3g}", "scale to [0, 1], without NaN"
+        )
     return np.rint(array.clip(0, 1) * 255).astype(np.uint8)
 
 
@@ -72,7 +76,9 @@ class ArrayFrames(FrameSource):
         self._array = np.asarray(array)
         shape = self._array.shape
         if len(shape) not in (3, 4) or 0 in shape or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
-            raise ClipError("array", f"shape {shape}", "give (frames, height, width, 3) or (frames, height, width)")
+            raise ClipError(
+                "array", f"shape {shape}", "give (frames, height, width, 3) or (frames, height, width)"
+            )
         if len(shape) == 3 and shape[2] <= 4:
             raise ClipError("array", f"shape {shape} is one picture", "give (frames, height, width, 3)")
         self.frame_count = shape[0]
@@ -114,7 +120,9 @@ class ImageFrames(FrameSource):
         files = sorted(p for p in Path(folder).iterdir() if p.is_file())
         images = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
         if not images:
-            raise ClipError(folder, f"no images among its {len(files)} files", "give a folder of numbered images")
+            raise ClipError(
+                folder, f"no images among its {len(files)} files", "give a folder of numbered images"
+            )
         numbered = sorted((_number(p), p) for p in images if _number(p) is not None)
         for (number, first), (again, second) in zip(numbered, numbered[1:], strict=False):
             if number == again:
@@ -129,14 +137,18 @@ class ImageFrames(FrameSource):
         left = [p.name for p in files if p not in set(used)]
         if left:
             more = ", ..." if len(left) > 3 else ""
-            self.warn(f"{len(left)} files are not numbered images and were ignored: {', '.join(left[:3])}{more}")
+            self.warn(
+                f"{len(left)} files are not numbered images and were ignored: {', '.join(left[:3])}{more}"
+            )
         if not numbers:
             self.warn("no number in the image names; they are sorted as text")
             return
         self.numbers = numbers
         missing = numbers[-1] - numbers[0] + 1 - len(numbers)
         if missing:
-            self.warn(f"{missing} numbers are missing between {numbers[0]} and {numbers[-1]}; frames are played on")
+            self.warn(
+                f"{missing} numbers are missing between {numbers[0]} and {numbers[-1]}; frames are played on"
+            )
 
     def _frame(self, index: int) -> Frame:
         item = self._items[index]
@@ -147,7 +159,9 @@ class ImageFrames(FrameSource):
             image = to_rgb(item, name)
         self._shape = self._shape or image.shape[:2]
         if image.shape[:2] != self._shape:
-            raise ClipError(name, f"size {_size(image.shape)}, the first frame has {_size(self._shape)}", "give one size")
+            raise ClipError(
+                name, f"size {_size(image.shape)}, the first frame has {_size(self._shape)}", "give one size"
+            )
         return Frame(index, index / self.fps, self._shrink(image))
 
     def __iter__(self) -> Iterator[Frame]:
@@ -195,7 +209,7 @@ def _read_image(path: str) -> np.ndarray:
 
 
 class WebcamFrames(FrameSource):
-    """A camera through OpenCV; time stamps are those of arrival. It can be iterated once and not read at random."""
+    """A camera through OpenCV; time stamps are those of arrival. It can be iterated over once."""
 
     def __init__(self, camera: int | str, fps: float | None = None, max_side: int | None = None) -> None:
         number = str(camera).removeprefix("webcam:")
@@ -215,7 +229,9 @@ class WebcamFrames(FrameSource):
                 arrived, image = self._capture.read()
                 if not arrived:
                     break
-                yield Frame(index, time.monotonic() - start, self._shrink(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+                yield Frame(
+                    index, time.monotonic() - start, self._shrink(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+                )
                 index += 1
         finally:
             self._capture.release()

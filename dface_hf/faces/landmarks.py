@@ -1,10 +1,10 @@
 """Eye and mouth centres inside a detected face: a short cascade of linear regressions on gradient histograms.
 
-The supervised descent method (Xiong and De la Torre, CVPR 2013) on three points: from a rough similarity, cut the aligned
-square, describe it by histograms of oriented gradients, regress where the three points really are, and again; then the same
-on a patch around each point. Several starts vote by their median, and a linear score of the square they end at tells
-whether there is a face at all. The figures come from `fit_landmarks.py` (126 frontal photographs with hand-placed landmarks) and
-travel with the package.
+The supervised descent method (Xiong and De la Torre, CVPR 2013) on three points: from a rough similarity, cut
+the aligned square, describe it by histograms of oriented gradients, regress where the three points really
+are, and again; then the same on a patch around each point. Several starts vote by their median, and a linear
+score of the square they end at tells whether there is a face at all. The figures come from `fit_landmarks.py`
+(126 frontal photographs with hand-placed landmarks) and travel with the package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ SQUARE, MARGIN = 64, 0.25  # pixels of the square of the first stages, and its r
 PATCH, REACH = 32, 0.3  # pixels of the patch around each point in the last stages, and half its side
 STANDARD = np.array([*EYES, MOUTH])
 MIN_SCORE = -0.35  # of a face: set by eye on detections in talking-head videos
-STARTS = ((0.0, 0.0, 1.0), (0.08, 0.06, 1.08), (-0.08, -0.06, 0.93))  # shift x, shift y, scale, in the aligned frame
+STARTS = (
+    (0.0, 0.0, 1.0),
+    (0.08, 0.06, 1.08),
+    (-0.08, -0.06, 0.93),
+)  # shift x, shift y, scale, in the aligned frame
 
 
 @functools.cache
@@ -45,7 +49,7 @@ def describe_square(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def describe_points(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Gradient histograms of a patch around each of three points, at the scale and rotation they span: (972,) float32."""
+    """Gradient histograms of a patch around each point, at the points' scale and rotation: (972,) float32."""
     linear = fit_similarity(points[:2], points[2]).matrix[:, :2] * REACH
     patches = [warp(grey, Similarity(np.column_stack([linear, point])), PATCH) for point in points]
     return np.concatenate([_hog(PATCH, 8).compute(patch).ravel() for patch in patches])
@@ -68,11 +72,13 @@ def move(points: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class LandmarkCascade:
-    """The fitted figures: features and a constant -> shifts of the three points (x, y each) in the frame they span.
+    """The fitted figures: features and a constant -> shifts of three points (x, y) in the frame they span.
 
     Attributes:
-        square: (stages, 577, 6) float32, on `describe_square`: where the points lie, minus their standard places.
-        points: (stages, 973, 6) float32, on `describe_points`: where the points lie, minus where they are now.
+        square: (stages, 577, 6) float32, on `describe_square`: where the points lie, minus their standard
+            places.
+        points: (stages, 973, 6) float32, on `describe_points`: where the points lie, minus where they are
+            now.
         face: (577,) float32, on `describe_square` at the end: about 1 for a face, -1 for anything else.
         box: (3,) float64: the aligned square in a Haar box of side 1: centre x, centre y, scale.
     """
@@ -88,7 +94,7 @@ class LandmarkCascade:
         return Similarity.of(self.box[2] * width, 0.0, (x + self.box[0] * width, y + self.box[1] * height))
 
     def box_of(self, similarity: Similarity) -> tuple[float, float, float, float]:
-        """The detection box (x, y, w, h) whose mean similarity this is: the inverse of `start`, less the rotation."""
+        """The detection box (x, y, w, h) of a similarity: the inverse of `start`, less the rotation."""
         width = similarity.scale / self.box[2]
         x, y = similarity((0.0, 0.0)) - self.box[:2] * width
         return float(x), float(y), float(width), float(width)
@@ -111,8 +117,8 @@ class LandmarkCascade:
             starts: Shift x, shift y and scale of each run's start.
 
         Returns:
-            (3, 2) float64 image-left eye, image-right eye, mouth in pixels; and the score, about 1 for a face and -1 for
-            anything else.
+            (3, 2) float64 image-left eye, image-right eye, mouth in pixels; and the score, about 1 for a face
+            and -1 for anything else.
         """
         try:
             runs = [self.descend(grey, start @ Similarity.of(scale, 0.0, (x, y))) for x, y, scale in starts]

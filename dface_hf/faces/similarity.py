@@ -1,7 +1,8 @@
 """The geometry of alignment: one similarity between the aligned crop and the image.
 
-Aligned coordinates run over [-1, 1] x [-1, 1], y down, whatever the crop's size: the outer edges of its pixels lie at -1 and 1,
-so that pixel ``i`` of ``size`` has its centre at ``2 (i + 0.5) / size - 1``. Image coordinates are OpenCV's: pixel centres at whole numbers.
+Aligned coordinates run over [-1, 1] x [-1, 1], y down, whatever the crop's size: the outer edges of its
+pixels lie at -1 and 1, so that pixel ``i`` of ``size`` has its centre at ``2 (i + 0.5) / size - 1``. Image
+coordinates are OpenCV's: pixel centres at whole numbers.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _least_squares(source: np.ndarray, target: np.ndarray) -> Similarity:
 
 
 def pixels_of_crop(size: int, margin: float = 0.0) -> Similarity:
-    """Crop pixel indices -> aligned coordinates, for a crop of ``size`` pixels that reaches to ``1 + margin``."""
+    """Crop pixel indices -> aligned coordinates, for ``size`` pixels that reach to ``1 + margin``."""
     reach = 1.0 + margin
     return Similarity.of(2 * reach / size, 0.0, (reach / size - reach, reach / size - reach))
 

@@ -1,7 +1,8 @@
 """A coarse face track, online and in one pass: faces are looked at every few frames and interpolated between.
 
-A full search is rare. At most looks the landmark cascade starts from the last known points and judges by its face score
-whether they are still on a face; the detector searches the whole image now and then, and when the face is lost.
+A full search is rare. At most looks the landmark cascade starts from the last known points and judges by its
+face score whether they are still on a face; the detector searches the whole image now and then, and when the
+face is lost.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .landmarks import MIN_SCORE, STARTS, landmark_cascade
 from .similarity import Similarity, fit_similarity
 
 INTERVAL = 0.4  # seconds between looks
+MOST_FRAMES = 32  # between looks: what a reader has to hold back who wants positions interpolated
 CONFIRM = 5  # looks between searches of the whole image
 BRIDGE = 2.5  # looks: a longer stretch without the face is a gap
 MIN_OVERLAP = 0.25  # intersection over union of one face's boxes in two looks
@@ -117,8 +119,9 @@ class FaceTracker:
     Args:
         fps: Frames a second of the stream.
         detector: A detector or the name of one.
-        interval: Seconds between looks.
-        faces: ``"largest"`` follows the face that is largest when the first is found; ``"all"`` follows every face.
+        interval: Seconds between looks; at most 32 frames.
+        faces: ``"largest"`` follows the face that is largest when the first is found; ``"all"`` follows every
+            face.
 
     Attributes:
         tracks: Faces followed, in the order in which they appeared; at most one for ``"largest"``.
@@ -135,7 +138,7 @@ class FaceTracker:
     ) -> None:
         if faces not in ("largest", "all"):
             raise ValueError(f"faces is {faces!r}; choose largest or all")
-        self.every = max(1, round(interval * fps))
+        self.every = max(1, min(MOST_FRAMES, round(interval * fps)))
         self.tracks: list[FaceTrack] = []
         self.most_faces = 0
         self._all = faces == "all"
@@ -179,7 +182,9 @@ class FaceTracker:
 
     def _look(self, frame: Frame) -> None:
         grey = grey_of(frame.image)
-        unsure = [track for track in self.tracks if not track.lost and not self._follow(track, frame.index, grey)]
+        unsure = [
+            track for track in self.tracks if not track.lost and not self._follow(track, frame.index, grey)
+        ]
         nobody = all(track.lost for track in self.tracks)
         if unsure or nobody or self._looks % CONFIRM == 0:
             self._search(frame, grey, unsure)

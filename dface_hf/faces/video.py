@@ -1,7 +1,7 @@
 """Video files in and out, and `open_frames`, the one way to open any source of frames.
 
-Frames are upright RGB at square pixels: the display matrix of phone videos and the sample aspect ratio are applied here,
-so that every pixel coordinate further up is a coordinate of what a viewer would see.
+Frames are upright RGB at square pixels: the display matrix of phone videos and the sample aspect ratio are
+applied here, so that every pixel coordinate further up is a coordinate of what a viewer would see.
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ def open_frames(source: Any, fps: float | None = None, max_side: int | None = No
     """Open any source of frames.
 
     Args:
-        source: A video file; a folder of numbered images (sorted by the last number in each name); an array (T, H, W, 3)
-            or (T, H, W), uint8 or float in [0, 1]; a list of arrays, PIL images or image paths; or a webcam, as its
-            number or ``"webcam:0"``.
-        fps: Frames a second. For images and arrays the recording rate (25 with a warning when not given); for a video
-            file it replaces the file's time stamps, e.g. 200 for a high-speed recording stored for slow playback.
+        source: A video file; a folder of numbered images (sorted by the last number in each name); an array
+            (T, H, W, 3) or (T, H, W), uint8 or float in [0, 1]; a list of arrays, PIL images or image paths;
+            or a webcam, as its number or ``"webcam:0"``.
+        fps: Frames a second. For images and arrays the recording rate (not given: 25, with a warning); for a
+            video file it replaces the file's time stamps, e.g. 200 for a high-speed recording stored for slow
+            playback.
         max_side: Frames with a longer side than this many pixels are shrunk to it while decoding.
 
     Returns:
         The stream of frames; reading has been tried on the first one.
 
     Raises:
-        ClipError: The source is missing, empty, not a picture or video, damaged from the start, or inconsistent.
+        ClipError: The source is missing, empty, not a picture or video, damaged from the start, or
+            inconsistent.
     """
     if fps is not None and not 0 < fps <= 100_000:
         raise ClipError(_label(source), f"fps is {fps}", "give the frames a second as a positive number")
@@ -103,7 +105,9 @@ class VideoFrames(FrameSource):
         streams = [s for s in container.streams.video if not s.disposition & cover]
         if not streams:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-            raise ClipError(self.name, f"no video stream (the file holds {kinds})", "give a file with pictures")
+            raise ClipError(
+                self.name, f"no video stream (the file holds {kinds})", "give a file with pictures"
+            )
         stream = streams[0]
         if stream.codec_context is None:
             raise ClipError(self.name, "no decoder for this codec", "convert it, e.g. to H.264")
@@ -165,7 +169,7 @@ class VideoFrames(FrameSource):
         return float((raw.pts - self._start) * raw.time_base)
 
     def _convert(self, raw: Any) -> np.ndarray:
-        """Square pixels, RGB, at most ``max_side``, upright: one pass of swscale, then transposition and flips."""
+        """Square pixels, RGB, at most ``max_side``, upright: one pass of swscale, then turn and flip."""
         width, height = self._target(round(raw.width * self._aspect), raw.height)
         image = raw.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
         matrix = raw.side_data.get(SideData.DISPLAYMATRIX)
@@ -219,7 +223,7 @@ class VideoFrames(FrameSource):
 
 
 def _upright(image: np.ndarray, matrix: bytes) -> np.ndarray:
-    """Apply a display matrix of quarter turns and mirrorings (x' = a x + c y, y' = b x + d y, 16.16 fixed point)."""
+    """Apply a display matrix of quarter turns and mirrorings: x' = a x + c y, y' = b x + d y, 16.16."""
     a, b, _, c, d = np.rint(np.frombuffer(matrix, np.int32)[:5] / 65536).astype(int)
     if a == 0 and b and c:
         image, flip_x, flip_y = image.swapaxes(0, 1), c < 0, b < 0
@@ -231,7 +235,8 @@ def _upright(image: np.ndarray, matrix: bytes) -> np.ndarray:
 def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: float) -> None:
     """Write frames as a video: H.264 where the encoder is built in, else MPEG-4.
 
-    The file appears under its name when it is complete. Odd sizes are padded by one repeated row or column (4:2:0).
+    The file appears under its name when it is complete. Odd sizes are padded by one repeated row or column
+    (4:2:0).
 
     Args:
         path: Target, ending in .mp4, .mov, .mkv or .avi.
@@ -243,7 +248,9 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: floa
     """
     target = Path(path)
     if target.suffix.lower() not in {".mp4", ".mov", ".mkv", ".avi"}:
-        raise ClipError(target, f"cannot write a {target.suffix or 'suffix-less'} video", "use .mp4, .mov, .mkv or .avi")
+        raise ClipError(
+            target, f"cannot write a {target.suffix or 'suffix-less'} video", "use .mp4, .mov, .mkv or .avi"
+        )
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         with av.open(str(partial), "w") as container:
@@ -252,7 +259,9 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: floa
             raise ClipError(target, "no frames to write", "give at least one")
         os.replace(partial, target)
     except OSError as error:
-        raise ClipError(target, f"cannot be written ({error.strerror})", "check the folder and the disk") from error
+        raise ClipError(
+            target, f"cannot be written ({error.strerror})", "check the folder and the disk"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -263,7 +272,9 @@ def _encode(container: Any, target: Path, frames: Iterable[np.ndarray], fps: flo
         if stream is None:
             size, stream = image.shape, _add_stream(container, image, fps)
         if image.shape != size:
-            raise ClipError(target, f"frame {count - 1} is {image.shape}, the first is {size}", "give one size")
+            raise ClipError(
+                target, f"frame {count - 1} is {image.shape}, the first is {size}", "give one size"
+            )
         padded = np.pad(image, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
         container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
     if stream is not None:

@@ -36,9 +36,13 @@ def load_model(checkpoint: str | Path, model_class=AutoModelForVideoClassificati
     if info["mismatched_keys"]:
         name, *shapes = sorted(info["mismatched_keys"])[0]
         sizes = " in the file, ".join(str(tuple(shape)) for shape in shapes)
-        raise CheckpointError(checkpoint, f"{name} is {sizes} by its config.json; they do not belong together")
+        raise CheckpointError(
+            checkpoint, f"{name} is {sizes} by its config.json; they do not belong together"
+        )
     if info["missing_keys"]:
-        raise CheckpointError(checkpoint, f"the weights lack {sorted(info['missing_keys'])[0]}; is it a D-FACE checkpoint?")
+        raise CheckpointError(
+            checkpoint, f"the weights lack {sorted(info['missing_keys'])[0]}; is it a D-FACE checkpoint?"
+        )
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(checkpoint, f"{name} holds NaN or infinite values; the file is damaged")
@@ -57,12 +61,16 @@ def load_recogniser(checkpoint: str | Path, device: str | None = None) -> MicroE
     """
     model = load_model(checkpoint)
     if model.config.model_type != "dface":
-        raise CheckpointError(checkpoint, f"is a {model.config.model_type!r} model; a D-FACE classifier is needed")
+        raise CheckpointError(
+            checkpoint, f"is a {model.config.model_type!r} model; a D-FACE classifier is needed"
+        )
     try:
         processor = AutoImageProcessor.from_pretrained(str(checkpoint))
     except Exception as error:  # noqa: BLE001
         raise CheckpointError(checkpoint, f"cannot load preprocessor_config.json: {error}") from error
     try:
-        return pipeline("micro-expression-recognition", model=model, image_processor=processor, device=device or "cpu")
+        return pipeline(
+            "micro-expression-recognition", model=model, image_processor=processor, device=device or "cpu"
+        )
     except (RuntimeError, AssertionError, ValueError) as error:
         raise CheckpointError(checkpoint, f"cannot use device {device!r}: {error}") from error

@@ -36,13 +36,14 @@ class MicroExpressionRecognitionPipeline(Pipeline):
     ```
 
     Call it on one clip or a list of clips; a clip is a video file, a folder of numbered images, or an array
-    (frames, height, width, 3). Options: those of `dface_hf.faces.find_clip_events`, `batch_size` (events that go through
-    the model at once) and `return_images` (adds `onset_image` and `apex_image`, the aligned crops, to each event, and
-    `score` and `threshold`, the spotting curve, to the clip).
+    (frames, height, width, 3). Options: those of `dface_hf.faces.find_clip_events`, `batch_size` (events that
+    go through the model at once) and `return_images` (adds `onset_image` and `apex_image`, the aligned crops,
+    to each event, and `score` and `threshold`, the spotting curve, to the clip).
 
-    Each result is `{"path", "fps", "frames", "events", "warnings"}`; an event has `onset`, `apex`, `offset` (frames),
-    `onset_s`, `apex_s`, `offset_s` (seconds), `label`, `scores` (class -> probability), `action_ids` (16),
-    `attention` (16, sums to 1), `similarities` (described class -> cosine), `box` (x, y, width, height), `confidence`
+    Each result is `{"path", "fps", "frames", "events", "warnings"}`; an event has `onset`, `apex`, `offset`
+    (frames), `onset_s`, `apex_s`, `offset_s` (seconds), `label`, `scores` (class -> probability),
+    `action_ids` (16), `attention` (16, sums to 1), `similarities` (described class -> cosine), `box` (x, y,
+        width, height), `confidence`
     and `stabilisation` (what was taken out of the apex frame, or None).
     """
 

@@ -1,4 +1,5 @@
-"""Unlimited face clips with known motion: identities x action-unit warps x nuisances. Arrays in, arrays out."""
+"""Unlimited face clips with known motion: identities x action-unit warps x nuisances. Arrays in, arrays
+out."""
 
 from .clips import ClipTruth, animate_portrait, long_video, render_clip
 from .fields import ActionFields, identity_modes, load_fields, warp_backward

@@ -1,4 +1,5 @@
-"""Whole clips: a face or a full portrait animated frame by frame along a track of actions and head movement."""
+"""Whole clips: a face or a full portrait animated frame by frame along a track of actions and head
+movement."""
 
 from __future__ import annotations
 
@@ -60,8 +61,8 @@ def render_clip(
         units: Largest motion in px of a 128 crop by FACS number or field name, or (K,) field weights.
         course: How it unfolds.
         fps: Frames a second.
-        nuisances: Pose, head drift, light, noise, JPEG, blink, grey (default: none); geometry, tone and mirror
-            belong to the identity and are not applied.
+        nuisances: Pose, head drift, light, noise, JPEG, blink, grey (default: none); geometry, tone and
+            mirror belong to the identity and are not applied.
         seed: Equal seeds give equal clips.
         fields: Action fields (default: the package's own).
         before, after: Still frames around the event.
@@ -91,7 +92,8 @@ def long_video(
     fields: ActionFields | None = None,
     **events: object,
 ) -> tuple[Iterator[np.ndarray], list[Event]]:
-    """A long recording of an aligned face: micro-expressions among blinks, speech, macro-expressions and drift.
+    """A long recording of an aligned face: micro-expressions among blinks, speech, macro-expressions and
+    drift.
 
     Args:
         face: (3, S, S) in [0, 1].
@@ -129,7 +131,8 @@ def animate_portrait(
     Args:
         image: (H, W, 3) uint8 RGB.
         matrix: (2, 3) similarity from aligned coordinates ([-1, 1], y down) to pixels of the image.
-        units: Largest motion in px of a 128 crop by FACS number or field name; with ``course``, unless ``track``.
+        units: Largest motion in px of a 128 crop by FACS number or field name; with ``course``, unless
+            ``track``.
         course: How it unfolds.
         fps: Frames a second.
         track: A ready track (from ``long_track``, say), instead of units and course.
@@ -262,7 +265,8 @@ def _move_head(frame: np.ndarray, matrix: np.ndarray, camera: torch.Tensor) -> n
 
 
 class _Sensor:
-    """Light flicker, noise, grey and JPEG of a clip's frames: settings once per clip, noise anew for each frame."""
+    """Light flicker, noise, grey and JPEG of a clip's frames: settings once per clip, noise anew for each
+    frame."""
 
     def __init__(self, nuisances: NuisanceConfig, seed: int):
         self.cfg, self.seed = nuisances, seed_of("sensor", seed)

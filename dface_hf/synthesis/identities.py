@@ -28,8 +28,8 @@ def procedural_faces(
         oversample: Painted at ``oversample * size`` and averaged down; 1 is faster and slightly rougher.
 
     Returns:
-        (n, 3, size, size) float32 in [0, 1], RGB, in the aligned crop (eye centres near (+-0.35, -0.21), mouth
-        centre near (0, 0.48)).
+        (n, 3, size, size) float32 in [0, 1], RGB, in the aligned crop (eye centres near (+-0.35, -0.21),
+        mouth centre near (0, 0.48)).
     """
     faces = []
     for start in range(0, n, CHUNK):
@@ -146,7 +146,8 @@ class IdentityBank:
         count: Number of faces, rounded up to a multiple of 32.
         size: Pixels of each face.
         seed: Equal seeds give equal banks.
-        refresh_every: After so many steps the next 32 faces are replaced by new ones; 0 keeps the bank for ever.
+        refresh_every: After so many steps the next 32 faces are replaced by new ones; 0 keeps the bank for
+            ever.
     """
 
     def __init__(self, count: int, size: int, seed: int = 0, refresh_every: int = 0):

@@ -1,7 +1,8 @@
-"""What changes between two frames of a face without any facial action: camera, light, sensor, compression, blink.
+"""What changes between two frames of a face without any facial action: camera, light, sensor, compression,
+blink.
 
-Every function is small, batched, and takes its strength as an argument; :class:`NuisanceConfig` holds the ranges they
-are drawn from. Lengths are in pixels of a 128 px aligned crop whatever the size of the picture.
+Every function is small, batched, and takes its strength as an argument; :class:`NuisanceConfig` holds the
+ranges they are drawn from. Lengths are in pixels of a 128 px aligned crop whatever the size of the picture.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def draw_pose(n: int, nuisances: NuisanceConfig, generator: torch.Generator) -> 
 
 
 def blur(frames: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Blur (n, c, h, w) by a 3-tap binomial-like kernel whose variance is ``sigma`` squared (n,), at most 0.7 px."""
+    """Blur (n, c, h, w) by a 3-tap binomial-like kernel whose variance is ``sigma`` squared (n,), at most
+    0.7 px."""
     side = (0.5 * sigma.clamp(0, 0.7) ** 2)[:, None, None, None]
     padded = F.pad(frames, (1, 1, 0, 0), mode="replicate")
     frames = frames + side * (padded[..., 2:] + padded[..., :-2] - 2 * frames)
@@ -110,7 +112,8 @@ def luminance(frames: torch.Tensor) -> torch.Tensor:
 
 
 def light_ramp(size: int, direction: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
-    """Factors (n, 1, size, size) of a light that grows by ``strength`` (n,) towards ``direction`` (n,), in radians."""
+    """Factors (n, 1, size, size) of a light that grows by ``strength`` (n,) towards ``direction`` (n,), in
+    radians."""
     axis = (torch.arange(size) + 0.5) * 2 / size - 1
     ramp = direction.cos()[:, None, None] * axis + direction.sin()[:, None, None] * axis[:, None]
     return (1 + strength[:, None, None] * ramp)[:, None]
@@ -136,7 +139,8 @@ def jpeg_like(frames: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     """The loss of JPEG without its coding: 8x8 cosine blocks rounded by the standard's luminance table.
 
     Args:
-        frames: (n, c, h, w) in [0, 1], h and w multiples of 8. Channels are treated alike (no chroma subsampling).
+        frames: (n, c, h, w) in [0, 1], h and w multiples of 8. Channels are treated alike (no chroma
+            subsampling).
         quality: (n,) in [1, 100], libjpeg's scaling of the table.
 
     Returns:

@@ -1,15 +1,16 @@
 """Onset/apex pairs with known facial action, made as fast as a small model can learn from them.
 
-One pair: an identity of the bank is bent to a new geometry, posed, and painted twice. The second frame also carries
-the drawn action units (motion, shading, parting lips), a small movement of the head and, like the first, its own noise.
-Both frames are resampled exactly once, so sharpness does not tell which is the apex.
+One pair: an identity of the bank is bent to a new geometry, posed, and painted twice. The second frame also
+carries the drawn action units (motion, shading, parting lips), a small movement of the head and, like the
+first, its own noise. Both frames are resampled exactly once, so sharpness does not tell which is the apex.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields as dataclass_fields
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,6 @@ from .nuisances import (
     jpeg_like,
     light_ramp,
     luminance,
-    similarity,
 )
 from .rendering import Stage, largest_motion
 from .seeds import seed_of, seeded
@@ -33,7 +33,8 @@ from .seeds import seed_of, seeded
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26)
 BLINK = 45
 
-# Largest motion of a unit relative to that of the brows and lip corners, which move most in micro-expressions.
+# Largest motion of a unit relative to that of the brows and lip corners, which move most in micro-
+# expressions.
 RELATIVE_AMPLITUDE = {5: 0.5, 6: 0.5, 7: 0.5, 9: 0.6, 10: 0.6, 14: 0.5, 17: 0.6, 23: 0.5, 24: 0.5}
 
 
@@ -63,8 +64,10 @@ class PairBatch:
         apex: (B, 3, S, S) in [0, 1].
         units: (B, U) multi-hot over the sampler's units, 0 for a still pair.
         weights: (B, K) weight of each action field.
-        flow: (B, 2, S, S) forward motion (dx, dy) of the onset's pixels by the action alone, in px of the crop.
-        camera: (B, 4) head movement from onset to apex: shift x, y (px of 128), degrees, relative scale change.
+        flow: (B, 2, S, S) forward motion (dx, dy) of the onset's pixels by the action alone, in px of the
+            crop.
+        camera: (B, 4) head movement from onset to apex: shift x, y (px of 128), degrees, relative scale
+            change.
         amplitude: (B,) largest motion by the action, in px of a 128 crop.
         identity: (B,) index of the face in the bank at this step.
         label: (B,) class of the action set, -1 for none.
@@ -99,8 +102,8 @@ class PairSampler:
     Args:
         size: Pixels of the crop.
         fields: Motion and shading of the action units (default: the package's own).
-        identities: (n, 3, R, R) faces in [0, 1], R may differ from ``size``; None paints a bank of procedural faces at
-            1.5 times the size.
+        identities: (n, 3, R, R) faces in [0, 1], R may differ from ``size``; None paints a bank of
+            procedural faces at 1.5 times the size.
         units: Action units that may act, and the columns of ``PairBatch.units``.
         amplitude: Range of the largest motion, px of a 128 crop, drawn log-uniformly.
         unit_probability: Chance of each unit; a pair that draws none gets one.
@@ -154,7 +157,8 @@ class PairSampler:
         self._modes = identity_modes(size)
         self._noise = NoiseBank(size, seed_of("noise", seed))
 
-    # -- the stream ------------------------------------------------------------------------------------------------
+    # -- the stream
+    # ------------------------------------------------------------------------------------------------
 
     def sample(self, batch: int, step: int | None = None) -> PairBatch:
         """The pairs of a step (the next one when ``step`` is None)."""
@@ -166,7 +170,8 @@ class PairSampler:
         return PairBatch(weights=weights, identity=identity, amplitude=amplitude, **truth, **rendered)
 
     def sample_same_action(self, batch: int, step: int | None = None) -> PairBatch:
-        """Pairs of a step in which a second identity (``onset_b``, ``apex_b``) does the same, nuisances its own."""
+        """Pairs of a step in which a second identity (``onset_b``, ``apex_b``) does the same, nuisances
+        its own."""
         generator, faces = self._begin(step, "same action")
         weights, truth = self._draw_actions(batch, generator)
         identity = torch.randint(len(faces), (batch,), generator=generator)
@@ -205,7 +210,8 @@ class PairSampler:
         faces = self._faces if self._faces is not None else self._bank.at(step)
         return seeded(stream, self.seed, step), faces
 
-    # -- what acts -------------------------------------------------------------------------------------------------
+    # -- what acts
+    # -------------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         known = set(self.fields.units)
@@ -250,7 +256,8 @@ class PairSampler:
         return active.float(), torch.full((n,), -1), torch.zeros(n, 1, dtype=torch.bool)
 
     def _draw_actions(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
-        """Field weights (n, K) whose largest motion is the drawn amplitude, and the truth that goes with them."""
+        """Field weights (n, K) whose largest motion is the drawn amplitude, and the truth that goes with
+        them."""
         active, label, unilateral = self._draw_units(n, generator)
         fate = torch.rand(n, generator=generator)
         identical = fate < self.identical_share
@@ -285,7 +292,8 @@ class PairSampler:
         one = torch.ones_like(weaker)
         return torch.stack([torch.where(left, one, weaker), torch.where(left, weaker, one), one], -1)
 
-    # -- what is seen ----------------------------------------------------------------------------------------------
+    # -- what is seen
+    # ----------------------------------------------------------------------------------------------
 
     def _render(self, faces: torch.Tensor, weights: torch.Tensor, identical: torch.Tensor, generator) -> dict:
         """Onset, apex, flow, camera and blink of faces (n, 3, R, R) uint8 under field weights (n, K)."""

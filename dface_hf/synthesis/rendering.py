@@ -1,7 +1,7 @@
 """How a face is seen: where each pixel of a frame comes from when the face acts and the head moves.
 
-Positions go from a frame to the identity's picture in this order: head movement, action (backwards), geometry, pose.
-A frame is therefore resampled once, whatever happens in it.
+Positions go from a frame to the identity's picture in this order: head movement, action (backwards),
+geometry, pose. A frame is therefore resampled once, whatever happens in it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Stage:
         return look(faces, self.here)
 
     def motion(self, weights: torch.Tensor) -> torch.Tensor:
-        """Forward motion (n, 2, S, S) of the still frame's pixels under field weights (n, K), in crop half-widths."""
+        """Forward motion (n, 2, S, S) of the still frame's pixels under field weights (n, K), in crop
+        half-widths."""
         field = torch.einsum("nk,kcyx->ncyx", weights, self.fields.displacement)
         x, y = look(field, self.here).unbind(1)
         return torch.stack([row[:, 0] * x + row[:, 1] * y for row in self._turn], 1)
@@ -82,7 +83,8 @@ class Stage:
 
 
 def head_positions(camera: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
-    """Where in the undrifted frame (n, ..., 2) the points ``rest`` of frames with head movement ``camera`` lie."""
+    """Where in the undrifted frame (n, ..., 2) the points ``rest`` of frames with head movement ``camera``
+    lie."""
     return transform(similarity(camera[:, :2], camera[:, 2], 1 + camera[:, 3]), rest)
 
 
@@ -101,8 +103,8 @@ def look(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 def backward_shift(motion: torch.Tensor, points: torch.Tensor, iterations: int = 4) -> torch.Tensor:
     """Shift b with b(p) = -motion(p + b(p)): where the skin that is seen at the points has come from.
 
-    Fixed-point iteration as in :func:`~dface_hf.synthesis.fields.warp_backward`, but at any points. Four rounds leave
-    less than 0.01 px of 64 at micro amplitudes.
+    Fixed-point iteration as in :func:`~dface_hf.synthesis.fields.warp_backward`, but at any points. Four
+    rounds leave less than 0.01 px of 64 at micro amplitudes.
 
     Args:
         motion: (n, 2, S, S) forward motion.

@@ -1,8 +1,8 @@
 """How an expression unfolds in time: onset, apex, offset.
 
-Durations follow the published statistics of spontaneous micro-expressions: at most half a second in the definition,
-170-500 ms in Yan et al. 2013 with an onset phase of 65-260 ms, 155-630 ms (median 330) in CASME II. The shapes
-of rise and fall are engineering choices.
+Durations follow the published statistics of spontaneous micro-expressions: at most half a second in the
+definition, 170-500 ms in Yan et al. 2013 with an onset phase of 65-260 ms, 155-630 ms (median 330) in CASME
+II. The shapes of rise and fall are engineering choices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class TimeCourse:
 
     def __post_init__(self):
         if self.rise <= 0 or self.fall <= 0 or self.hold < 0:
-            raise ValueError(f"rise={self.rise} and fall={self.fall} must be positive seconds, hold={self.hold} not negative")
+            raise ValueError(
+                f"rise={self.rise}, fall={self.fall} must be positive seconds, hold={self.hold} not negative"
+            )
 
     @property
     def total(self) -> float:
@@ -47,7 +49,9 @@ class TimeCourse:
         down = (torch.exp(-FALL * down) - math.exp(-FALL)) / (1 - math.exp(-FALL))
         return torch.where(seconds <= self.rise + self.hold, up, down)
 
-    def frames(self, fps: float, before: int = 0, after: int = 0) -> tuple[torch.Tensor, tuple[int, int, int]]:
+    def frames(
+        self, fps: float, before: int = 0, after: int = 0
+    ) -> tuple[torch.Tensor, tuple[int, int, int]]:
         """Intensity per frame and where the three keyframes are.
 
         Args:
@@ -56,8 +60,8 @@ class TimeCourse:
             after: Still frames after the offset frame.
 
         Returns:
-            (T,) intensities in [0, 1], exactly 0 at onset and offset and 1 at the apex; (onset, apex, offset) indices,
-            onset < apex < offset. The apex is the first frame of full intensity.
+            (T,) intensities in [0, 1], exactly 0 at onset and offset and 1 at the apex; (onset, apex,
+            offset) indices, onset < apex < offset. The apex is the first frame of full intensity.
         """
         if fps <= 0:
             raise ValueError(f"fps={fps} must be positive")
@@ -109,7 +113,8 @@ def blink_course(generator: torch.Generator) -> TimeCourse:
 def jitter_labels(
     keyframes: tuple[int, int, int], generator: torch.Generator, share: float = 0.1
 ) -> tuple[int, int, int]:
-    """What an annotator would write: onset and apex off by up to ``share`` of the length, the offset by twice that."""
+    """What an annotator would write: onset and apex off by up to ``share`` of the length, the offset by
+    twice that."""
     onset, apex, offset = keyframes
     length = offset - onset
     a, b, c = (2 * torch.rand(3, generator=generator) - 1).tolist()

@@ -69,7 +69,8 @@ def action_weights(fields: ActionFields, units: Mapping[int | str, float]) -> to
 
     Args:
         fields: The fields.
-        units: ``{12: 1.5, "AU14_left": 0.8}``: px of a 128 crop by FACS number (both sides) or field name (one side).
+        units: ``{12: 1.5, "AU14_left": 0.8}``: px of a 128 crop by FACS number (both sides) or field name
+            (one side).
 
     Returns:
         (K,) weights.
@@ -103,7 +104,9 @@ def smooth_walk(frames: int, fps: float, generator: torch.Generator, seconds: fl
     return F.interpolate(values, size=(frames, 1), mode="bicubic", align_corners=True)[0, :, :, 0].T
 
 
-def head_track(frames: int, fps: float, nuisances: NuisanceConfig, generator: torch.Generator) -> torch.Tensor:
+def head_track(
+    frames: int, fps: float, nuisances: NuisanceConfig, generator: torch.Generator
+) -> torch.Tensor:
     """Head drift (frames, 4) within the ranges of the nuisances, 0 in the first frame."""
     reach = torch.tensor([nuisances.drift, nuisances.drift, nuisances.rotation, nuisances.scale])
     walk = smooth_walk(frames, fps, generator) * reach * 0.7
@@ -127,7 +130,9 @@ def clip_track(
     events = [Event(*keyframes, kind, units_of(fields, weights), float(peak_motion(fields, weights[None])))]
     if torch.rand(1, generator=generator).item() < nuisances.blink:
         start = int(torch.randint(len(intensity), (1,), generator=generator))
-        events.append(_act(track, fields, _blink_weights(fields), blink_course(generator), start, fps, BLINKS))
+        events.append(
+            _act(track, fields, _blink_weights(fields), blink_course(generator), start, fps, BLINKS)
+        )
     camera = head_track(len(intensity), fps, nuisances, generator)
     return Track(track, camera, fps, sorted(events, key=lambda e: e.onset))
 
@@ -148,7 +153,8 @@ def long_track(
 ) -> Track:
     """A long recording: micro-expressions among macro-expressions, speech, blinks and a wandering head.
 
-    Micro-expressions, macro-expressions and stretches of speech do not overlap each other; blinks fall anywhere.
+    Micro-expressions, macro-expressions and stretches of speech do not overlap each other; blinks fall
+    anywhere.
 
     Args:
         fields: The fields.
@@ -166,7 +172,9 @@ def long_track(
     frames = round(seconds * fps)
     track = torch.zeros(frames, len(fields.units))
     events = []
-    for kind, start, length in _schedule(seconds, micro_per_minute, macro_per_minute, speech_share, generator):
+    for kind, start, length in _schedule(
+        seconds, micro_per_minute, macro_per_minute, speech_share, generator
+    ):
         begin = round(start * fps)
         if kind == SPEECH:
             events.append(_speak(track, fields, begin, length, fps, generator))
@@ -178,14 +186,17 @@ def long_track(
             events.append(_act(track, fields, weights, draw_time_course(generator), begin, fps, MICRO))
     for _ in range(round(blinks_per_minute * seconds / 60)):
         begin = int(torch.randint(max(1, frames), (1,), generator=generator))
-        events.append(_act(track, fields, _blink_weights(fields), blink_course(generator), begin, fps, BLINKS))
+        events.append(
+            _act(track, fields, _blink_weights(fields), blink_course(generator), begin, fps, BLINKS)
+        )
     walk = smooth_walk(frames, fps, generator) * torch.tensor([drift, drift, rotation, 0.02])
     events = [e for e in events if e is not None and e.offset < frames]
     return Track(track, walk, fps, sorted(events, key=lambda e: e.onset))
 
 
 def _schedule(seconds, micro, macro, speech_share, generator) -> list[tuple[str, float, float]]:
-    """Slots (kind, start, length in s) of events in random order with random pauses, filling the recording."""
+    """Slots (kind, start, length in s) of events in random order with random pauses, filling the
+    recording."""
     minutes = seconds / 60
     slots = [(MICRO, 0.6)] * round(micro * minutes) + [(MACRO, 3.4)] * round(macro * minutes)
     talk = speech_share * seconds
@@ -196,7 +207,9 @@ def _schedule(seconds, micro, macro, speech_share, generator) -> list[tuple[str,
     slots = [slots[i] for i in torch.randperm(len(slots), generator=generator).tolist()]
     spare = seconds - sum(length for _, length in slots)
     if spare < 0.3 * len(slots):
-        raise ValueError(f"{seconds} s are too short for {len(slots)} events and speech; ask for fewer or a longer video")
+        raise ValueError(
+            f"{seconds} s are too short for {len(slots)} events and speech; ask for fewer or a longer video"
+        )
     gaps = torch.rand(len(slots) + 1, generator=generator) + 0.2
     gaps = (0.3 + gaps / gaps.sum() * (spare - 0.3 * len(gaps))).clamp_min(0).tolist()
     plan, clock = [], 0.0
@@ -225,7 +238,12 @@ def _speak(track, fields, begin: int, seconds: float, fps: float, generator) -> 
     while clock < seconds - 0.2:
         length = 0.16 + 0.17 * torch.rand(1, generator=generator).item()
         weights = action_weights(fields, {u: 0.2 for u in SPEECH_UNITS})
-        weights = weights * 12 * torch.rand(len(weights), generator=generator) * (0.3 + 0.7 * torch.rand(1, generator=generator))
+        weights = (
+            weights
+            * 12
+            * torch.rand(len(weights), generator=generator)
+            * (0.3 + 0.7 * torch.rand(1, generator=generator))
+        )
         course = TimeCourse(0.45 * length, 0.0, 0.55 * length)
         event = _act(track[: end + 1], fields, weights, course, begin + round(clock * fps), fps, SPEECH)
         peak = max(peak, event.peak if event else 0.0)
@@ -252,7 +270,11 @@ def _draw_micro(fields, units, amplitude, generator) -> torch.Tensor:
     chosen = [units[i] for i in torch.randperm(len(units), generator=generator)[:count].tolist()]
     weights = action_weights(fields, {u: RELATIVE_AMPLITUDE.get(u, 1.0) for u in chosen})
     weak = ("left", "right")[int(torch.rand(1, generator=generator) < 0.5)]
-    factor = 0.0 if torch.rand(1, generator=generator) < 0.15 else 0.5 + 0.5 * torch.rand(1, generator=generator).item()
+    factor = (
+        0.0
+        if torch.rand(1, generator=generator) < 0.15
+        else 0.5 + 0.5 * torch.rand(1, generator=generator).item()
+    )
     weights = weights * torch.tensor([factor if side == weak else 1.0 for side in fields.sides])
     top = max(RELATIVE_AMPLITUDE.get(u, 1.0) for u in chosen)
     return _scaled(fields, weights, (amplitude[0] * top, amplitude[1] * top), generator)

@@ -31,11 +31,14 @@ class PretrainConfig:
         steps: Optimiser steps.
         batch_size: Pairs a step and process.
         learning_rate: Peak of the cosine schedule.
+        codebook_rate: Learning rate of the codebook, relative to the rest.
         lr_warmup_steps: Steps of linear warm-up.
         weight_decay: Of AdamW.
         grad_clip: Largest norm of the gradient.
         continuous_steps: First steps without quantisation.
-        revive_every: Steps between revivals of dead codes; none in the last fifth of the run.
+        hard_share: Share of the run, at its end, that trains on the codewords themselves instead of noise.
+        revive_every: Steps between revivals of dead codes; none once codewords are hard.
+        still_weight: Weight of the mean squared vector of pairs in which nothing acts.
         amplitude: Range of the largest motion, px of a 128 crop, that the second half is trained on.
         first_amplitude: The range at step 0; it narrows to `amplitude` over the first half.
         seed: Of weights, stream and noise.
@@ -47,11 +50,14 @@ class PretrainConfig:
     steps: int = 4000
     batch_size: int = 64
     learning_rate: float = 6e-4
+    codebook_rate: float = 4.0
     lr_warmup_steps: int = 200
     weight_decay: float = 1e-4
     grad_clip: float = 0.3
     continuous_steps: int = 600
+    hard_share: float = 0.3
     revive_every: int = 100
+    still_weight: float = 1.0
     amplitude: tuple[float, float] = (0.5, 3.0)
     first_amplitude: tuple[float, float] = (2.0, 6.0)
     seed: int = 0
@@ -66,6 +72,12 @@ class PretrainConfig:
         low, high = (math.exp((1 - done) * math.log(a) + done * math.log(b)) for a, b in pairs)
         return low, high
 
+    def mode_at(self, step: int) -> str:
+        """The quantiser's mode at a step: "continuous", "noise" or "hard"."""
+        if step < self.continuous_steps:
+            return "continuous"
+        return "hard" if step >= (1 - self.hard_share) * self.steps else "noise"
+
 
 class PairStream(Protocol):
     """What `pretrain` needs of a source of pairs; `dface_hf.synthesis.PairSampler` is one."""
@@ -73,7 +85,8 @@ class PairStream(Protocol):
     amplitude: tuple[float, float]
 
     def sample(self, batch: int, step: int | None = None) -> Any:
-        """Return an object with `onset` and `apex`, both (batch, 3, height, width) in [0, 1]."""
+        """Return an object with `onset` and `apex`, both (batch, 3, height, width) in [0, 1], and `units`
+        (batch, units), zero where nothing acts."""
 
 
 def pretrain(
@@ -96,7 +109,7 @@ def pretrain(
         The trained model, on the CPU or device it was trained on.
 
     Raises:
-        ValueError: If the run in `output_dir` was made with another recipe.
+        ValueError: If the run in `output_dir` was made with another recipe, or would be overwritten.
         FloatingPointError: If the loss is no number.
     """
     run = _Run(model_config, stream, config, Path(output_dir))
@@ -111,6 +124,16 @@ def pretrain(
     return run.finish()
 
 
+def _parameter_groups(model: DFaceTokenizerModel, config: PretrainConfig) -> list[dict]:
+    """The codebook has to follow the encoder: it learns faster and does not decay."""
+    codebook = model.quantizer.codebook
+    rest = [parameter for parameter in model.parameters() if parameter is not codebook]
+    return [
+        {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay},
+        {"params": [codebook], "lr": config.codebook_rate * config.learning_rate, "weight_decay": 0.0},
+    ]
+
+
 class _Run:
     """The state of one pretraining run: model, optimiser, schedule and where they are written."""
 
@@ -119,9 +142,7 @@ class _Run:
         self.config, self.stream, self.folder = config, stream, folder
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
         model = DFaceTokenizerModel(model_config).train()
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
-        )
+        optimizer = torch.optim.AdamW(_parameter_groups(model, config), betas=(0.9, 0.99))
         schedule = get_cosine_schedule_with_warmup(optimizer, config.lr_warmup_steps, config.steps)
         self.model, self.optimizer, self.schedule = self.accelerator.prepare(model, optimizer, schedule)
         self.metrics: dict[str, float] = {}
@@ -132,6 +153,10 @@ class _Run:
 
     def begin(self) -> int:
         """Start a new run; the recipe is written first."""
+        if checkpoints(self.folder / "checkpoints"):
+            raise ValueError(
+                f"{self.folder} holds checkpoints of a run; resume it, or use another output folder"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "metrics.jsonl").write_text("")
         write_json(self.folder / "recipe.json", self._recipe())
@@ -164,13 +189,16 @@ class _Run:
         quantizer = self.tokenizer.quantizer
         if step == self.config.continuous_steps:
             self._initialise_codebook(step)
-        quantizer.continuous = step < self.config.continuous_steps
-        output = self.model(self._pixel_values(step))
+        quantizer.mode = self.config.mode_at(step)
+        pixel_values, still = self._batch(step)
+        output = self.model(pixel_values)
         if not torch.isfinite(output.loss):
             raise FloatingPointError(
                 f"step {step}: the loss is {output.loss.item()}; lower the learning rate"
             )
-        self.accelerator.backward(output.loss)
+        # Nuisances alone must look like nothing: without this term noise reaches the length of small motions.
+        stillness = output.action_vectors[still].pow(2).mean() if still.any() else 0.0
+        self.accelerator.backward(output.loss + self.config.still_weight * stillness)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
         self.schedule.step()
@@ -192,21 +220,28 @@ class _Run:
     def _recipe(self) -> dict[str, Any]:
         return {**asdict(self.config), "model": self.tokenizer.config.to_diff_dict()}
 
-    def _pixel_values(self, step: int) -> torch.Tensor:
+    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pairs (batch, 2, 3, height, width), and which of them are still (batch,)."""
         # Each process draws its own part of the stream.
         index = step * self.accelerator.num_processes + self.accelerator.process_index
         batch = self.stream.sample(self.config.batch_size, index)
-        return torch.stack([batch.onset, batch.apex], dim=1).to(self.accelerator.device)
+        pixel_values = torch.stack([batch.onset, batch.apex], dim=1)
+        return pixel_values.to(self.accelerator.device), (batch.units.sum(dim=1) == 0).to(
+            self.accelerator.device
+        )
 
     @torch.no_grad()
     def _initialise_codebook(self, step: int, batches: int = 16) -> None:
-        vectors = [self.tokenizer.action_vectors(self._pixel_values(step + i)) for i in range(batches)]
+        vectors = [self.tokenizer.action_vectors(self._batch(step + i)[0]) for i in range(batches)]
         self.tokenizer.quantizer.initialise_codebook(torch.cat(vectors).flatten(0, 1))
 
     def _revive(self, step: int, vectors: torch.Tensor) -> None:
         config = self.config
-        late = step >= 0.8 * config.steps
-        if step > config.continuous_steps and step % config.revive_every == 0 and not late:
+        if (
+            config.mode_at(step) == "noise"
+            and step > config.continuous_steps
+            and step % config.revive_every == 0
+        ):
             self.metrics["revived"] = self.tokenizer.quantizer.revive(vectors.flatten(0, 1))
 
     def _log(self, step: int, output, norm: float) -> None:

@@ -161,7 +161,10 @@ def quantizer(**kwargs):
 def test_quantiser_substitutes_noise_of_the_same_length_in_training():
     vectors = torch.randn(4, 16, 8)
     made = quantizer().train()
+    vectors[0] = 0.01 * vectors[0]
     noisy, ids = made(vectors)
+    assert noisy[ids == 0].eq(0).all() and ids[0].eq(0).all()
+    noisy, vectors, ids = noisy[ids > 0], vectors[ids > 0], ids[ids > 0]
     error = (vectors - made.codes()[ids]).norm(dim=-1)
     torch.testing.assert_close((noisy - vectors).norm(dim=-1), error)
     hard, _ = made.eval()(vectors)
@@ -171,8 +174,18 @@ def test_quantiser_substitutes_noise_of_the_same_length_in_training():
 def test_continuous_quantiser_passes_vectors_through():
     vectors = torch.randn(4, 16, 8)
     made = quantizer().train()
-    made.continuous = True
+    made.mode = "continuous"
     assert made(vectors)[0] is vectors
+
+
+def test_hard_quantiser_gives_codewords_and_passes_gradients_to_both():
+    vectors = (3 * torch.randn(4, 16, 8)).requires_grad_()
+    made = quantizer().train()
+    made.mode = "hard"
+    codes, ids = made(vectors)
+    assert torch.equal(codes, made.codes()[ids])
+    codes.sum().backward()
+    assert vectors.grad.eq(1).all() and made.codebook.grad[1:].abs().max() > 0
 
 
 def test_kmeans_keeps_the_null_code_and_uses_the_codebook():

@@ -76,7 +76,7 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     match_brightness: bool = True
     motion_weight: float | int = 4.0
     normalize_loss: bool = True
-    null_radius: float | int = 0.75
+    null_radius: float | int = 1.0
     rms_momentum: float | int = 0.99
     reference_compat: bool = False
     initializer_range: float = 0.02

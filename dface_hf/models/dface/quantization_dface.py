@@ -16,7 +16,9 @@ class DFaceQuantizer(nn.Module):
     is done.
 
     Attributes:
-        continuous: Pass vectors through un-quantised (the warm-up of training). Not part of the saved state.
+        mode: What training does: "continuous" passes vectors through (warm-up), "noise" substitutes noise,
+            "hard" gives the codewords as inference does, with straight-through gradients (the end of training).
+            Not part of the saved state.
     """
 
     def __init__(self, config: DFaceTokenizerConfig):
@@ -26,7 +28,7 @@ class DFaceQuantizer(nn.Module):
         self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.code_dim))
         self.register_buffer("running_rms", torch.ones(()))
         self.register_buffer("usage", torch.zeros(config.codebook_size))
-        self.continuous = False
+        self.mode = "noise"
 
     def codes(self) -> torch.Tensor:
         """Return the codebook (codebook_size, code_dim) as it is used: entry 0 is zero unless
@@ -72,14 +74,22 @@ class DFaceQuantizer(nn.Module):
                 self.usage.scatter_add_(
                     0, ids.flatten(), torch.ones_like(ids.flatten(), dtype=self.usage.dtype)
                 )
-        if self.continuous:
-            return vectors, ids
         codes = self.codes()[ids].to(vectors.dtype)
         if not self.training:
             return codes, ids
+        if self.mode == "continuous":
+            return vectors, ids
+        passed = vectors - vectors.detach()  # zero, with the gradient of the vectors
+        if self.mode == "hard":
+            return codes + passed, ids
         noise = torch.randn_like(vectors)
         error = (vectors - codes).norm(dim=-1, keepdim=True)
-        return vectors + error * noise / noise.norm(dim=-1, keepdim=True).clamp_min(1e-6), ids
+        noisy = vectors + error * noise / noise.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        if self.pinned:
+            # Stillness is shown as exactly nothing, or the decoder would learn from what inference cannot tell it;
+            # the gradient passes straight through, so that a motion worth seeing leaves the null code's reach.
+            noisy = torch.where(ids[..., None] == 0, passed, noisy)
+        return noisy, ids
 
     @torch.no_grad()
     def initialise_codebook(self, vectors: torch.Tensor, iterations: int = 20) -> None:
@@ -114,7 +124,8 @@ class DFaceQuantizer(nn.Module):
         Returns:
             How many entries were replaced.
         """
-        dead = self.usage < share * self.usage.sum() / len(self.usage)
+        free = self.usage[1:] if self.pinned else self.usage  # stillness is common, and no entry's business
+        dead = self.usage < share * free.mean()
         if self.pinned:
             dead[0] = False
         count = int(dead.sum())
