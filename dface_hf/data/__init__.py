@@ -2,7 +2,7 @@
 
 from .clip import CLIP_FEATURES, check_clip
 from .emotion_actions import EMOTION_ACTIONS, emotion_action_sets, scheme_action_sets
-from .streams import RESIDUAL_NUISANCES, labelled_pairs, pretraining_pairs
+from .streams import RESIDUAL_NUISANCES, aligned_faces, labelled_pairs, pretraining_pairs
 from .synthetic_me import CORPORA, ClipPlan, emotion_pairs, plan_corpus, synthetic_me
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "RESIDUAL_NUISANCES",
     "EMOTION_ACTIONS",
     "ClipPlan",
+    "aligned_faces",
     "check_clip",
     "emotion_action_sets",
     "emotion_pairs",

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import torch
 
-from dface_hf.synthesis import NuisanceConfig, PairSampler, load_fields
+from dface_hf.synthesis import NuisanceConfig, PairSampler, faces_from_images, load_fields
 
 from .synthetic_me import emotion_pairs
 
@@ -33,6 +35,27 @@ def pretraining_pairs(
     return PairSampler(
         size, fields=load_fields(size, fields), identities=identities, seed=seed, **(known | options)
     )
+
+
+def aligned_faces(folder: str | Path, size: int = 64) -> torch.Tensor:
+    """Read a folder of aligned crops as identities (n, 3, size, size) in [0, 1].
+
+    Raises:
+        ValueError: If the folder holds no image, or one cannot be read or is not square; the message names
+            it.
+    """
+    files = sorted(
+        path for path in Path(folder).glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg")
+    )
+    if not files:
+        raise ValueError(f"{folder}: no .png or .jpg image; give a folder of aligned face crops")
+    faces = []
+    for path in files:
+        try:
+            faces.append(faces_from_images([np.asarray(PIL.Image.open(path).convert("RGB"))], size))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+    return torch.cat(faces)
 
 
 def labelled_pairs(scheme: str = "default4", size: int = 64, seed: int = 0, **options) -> PairSampler:

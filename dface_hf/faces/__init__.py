@@ -3,7 +3,7 @@
 from .alignment import EYES, MOUTH, Similarity, align, fit_similarity, locate
 from .detection import Face, FaceDetector, make_detector
 from .errors import ClipError
-from .events import ClipEvents, FaceEvent, align_photo, find_clip_events
+from .events import ClipEvents, FaceEvent, align_pair, find_clip_events
 from .flow import flow_image, flow_to_rgb, optical_flow, optical_strain
 from .keyframes import Event, Spotter, SpottingResult, find_apex, find_events, find_keyframes
 from .stabilisation import Stabilised, stabilise
@@ -28,7 +28,7 @@ __all__ = [
     "SpottingResult",
     "Stabilised",
     "align",
-    "align_photo",
+    "align_pair",
     "find_apex",
     "find_clip_events",
     "find_events",

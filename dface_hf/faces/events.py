@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from .alignment import align, fit_similarity, locate
@@ -13,14 +15,13 @@ from .detection import Face, FaceDetector, grey_of, make_detector
 from .errors import ClipError
 from .frames import Frame, FrameSource
 from .keyframes import Event, Spotter, find_keyframes
-from .similarity import Similarity
 from .stabilisation import Stabilised, stabilise
 from .tracking import FaceTrack, FaceTracker
 from .video import open_frames
 
-MAX_SIDE = 1280  # larger frames are shrunk while they are decoded: a face keeps more pixels than any model reads
+MAX_SIDE = 1280  # larger frames are shrunk while decoded: a face keeps more pixels than any model reads
 SPOTTING_SIZE = 64  # side of the grey crops in which events are looked for
-SHORT_CLIP = 2.0  # seconds: a clip this short may be one cut-out event, with no rest around it to stand out from
+SHORT_CLIP = 2.0  # seconds: a clip this short may be one cut-out event, with no rest around it
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def find_clip_events(
             range.
     """
     frames = open_frames(source, fps=fps, max_side=MAX_SIDE)
-    cutter = _Cutter(frames, make_detector(detector) if isinstance(detector, str) else detector, size, stabilised)
+    detector = make_detector(detector) if isinstance(detector, str) else detector
+    cutter = _Cutter(frames, detector, size, stabilised)
     if onset is None and apex is None:
         return _spot(frames, cutter, faces, kinds, sensitivity)
     return _given(frames, cutter, onset, apex, offset)
@@ -123,7 +125,7 @@ def _given(
 ) -> ClipEvents:
     """The one event with these keyframes."""
     if onset is None or apex is None:
-        raise ClipError(frames.name, f"onset is {onset} and apex is {apex}", "give both, or neither to find them")
+        raise ClipError(frames.name, f"onset is {onset} and apex is {apex}", "give both, or neither")
     offset = apex if offset is None else offset
     if not 0 <= onset < apex <= offset:
         order = f"onset {onset}, apex {apex}, offset {offset} are not in order"
@@ -131,7 +133,8 @@ def _given(
     read = frames.read({onset, apex, offset})
     faces = cutter.detector.detect(read[onset].image)
     if not faces:
-        raise ClipError(frames.name, f"no face found in the onset frame {onset}", "choose a frame with a frontal face")
+        fix = "choose a frame with a frontal face"
+        raise ClipError(frames.name, f"no face found in the onset frame {onset}", fix)
     if len(faces) > 1:
         frames.warn(f"{len(faces)} faces in view; following the largest")
     event = cutter.cut(Event(onset, apex, offset, 1.0, 0.0), faces[0], read)
@@ -153,7 +156,8 @@ def _spot(
     if count < 2:
         raise ClipError(frames.name, f"the clip has {count} frame", "an onset and an apex need two or more")
     if not tracker.tracks:
-        raise ClipError(frames.name, f"no face found in {count} frames", "the face must be frontal and 40 px or larger")
+        fix = "the face must be frontal and 40 px or larger"
+        raise ClipError(frames.name, f"no face found in {count} frames", fix)
     found = ClipEvents(frames.name, frames.fps, count, warnings=[*frames.warnings, *tracker.warnings])
     for track, event in crops.events(found):
         if event.kind in kinds:
@@ -267,21 +271,45 @@ class _Cutter:
         return tuple(value / self.frames.scale for value in face.box)
 
 
-def align_photo(image: np.ndarray, detector: FaceDetector | str = "haar", name: str = "photo") -> Similarity:
-    """Find the largest face of a photo and return its alignment.
+def align_pair(
+    onset: str | Path,
+    apex: str | Path,
+    *,
+    aligned: bool = False,
+    stabilised: bool = True,
+    detector: FaceDetector | str = "haar",
+    size: int = 128,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring two photos of one face, taken by a camera that stood still, to one alignment: that of the first.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        onset: Image file of the face at rest.
+        apex: Image file of the face in action, as large as the first.
+        aligned: The images are aligned crops already; they are only brought to `size`.
+        stabilised: Whether head motion and light are taken out of the apex.
         detector: Face detector or its name.
-        name: What an error calls the photo.
+        size: Side of the crops in pixels.
 
     Returns:
-        Aligned coordinates -> image pixels, for `align`.
+        Both crops (size, size, 3) uint8 RGB.
 
     Raises:
-        ClipError: If there is no face.
+        ClipError: If an image cannot be read, there is no face on the first, or sizes do not fit.
     """
-    faces = (make_detector(detector) if isinstance(detector, str) else detector).detect(image)
-    if not faces:
-        raise ClipError(name, "no face found", "use a frontal face, or say that the image is aligned already")
-    return fit_similarity(*locate(image, faces[0]))
+    first, second = (open_frames(str(path), fps=1).read([0])[0].image for path in (onset, apex))
+    if first.shape != second.shape:
+        sizes = " and ".join(f"{image.shape[1]}x{image.shape[0]}" for image in (first, second))
+        raise ClipError(apex, f"the two images are {sizes} pixels", "use frames of one camera, of one size")
+    if aligned and first.shape[0] != first.shape[1]:
+        raise ClipError(onset, f"an aligned crop is square, not {first.shape[1]}x{first.shape[0]}")
+    if aligned:
+        pair = [image if len(image) == size else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+                for image in (first, second)]  # fmt: skip
+    else:
+        detector = make_detector(detector) if isinstance(detector, str) else detector
+        faces = detector.detect(first)
+        if not faces:
+            raise ClipError(onset, "no face found", "use a frontal face, or --aligned for an aligned crop")
+        similarity = fit_similarity(*locate(first, faces[0]))
+        pair = [align(image, similarity, size) for image in (first, second)]
+    return (pair[0], stabilise(*pair).apex) if stabilised else (pair[0], pair[1])

@@ -64,6 +64,8 @@ def optical_flow(onset: NDArray, apex: NDArray, method: FlowMethod = "farneback"
     if method not in _METHODS:
         raise ValueError(f"unknown flow method {method!r}: choose one of {', '.join(get_args(FlowMethod))}")
     first, second = (np.rint(grey_image(x)).clip(0, 255).astype(np.uint8) for x in (onset, apex))
+    if np.array_equal(first, second):  # Farneback's method leaves up to 0.3 px at the border of an identical pair
+        return np.zeros((*first.shape, 2), np.float32)
     return np.ascontiguousarray(_METHODS[method](first, second), dtype=np.float32)
 
 

@@ -410,7 +410,7 @@ class _Scale:
 
 
 MICRO = _Scale(0.22, 0.75, 2.0, (6, 1), (0.1, MAX_MICRO_SECONDS), 0.0)
-MACRO = _Scale(0.9, 2.5, 5.0, (24, 8), (MAX_MICRO_SECONDS, 4.0), 1.0)
+MACRO = _Scale(1.5, 3.0, 6.0, (24, 10), (MAX_MICRO_SECONDS, 4.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -429,7 +429,8 @@ def _single_action(crops: Sequence[NDArray]) -> _Action:
     for index, crop in enumerate(crops):
         track.push(crop, float(index))
     paths = gaussian_filter1d(np.stack(track.paths), 0.5, axis=0)
-    still = 0.1 + 2 * np.median(np.linalg.norm(np.diff(paths, axis=0), axis=2), axis=0)
+    # Most cells of a face at rest or in a small action move by their noise only.
+    still = 0.1 + 2 * float(np.median(np.linalg.norm(np.diff(paths, axis=0), axis=2)[:, _FACE]))
     blinks = np.array(track.eyes) < min(0.9, float(np.median(track.eyes)))
     weight = np.where(blinks[:, None] & _BY_EYES, 0, _FACE)
     best = None
@@ -438,7 +439,7 @@ def _single_action(crops: Sequence[NDArray]) -> _Action:
         height = weight * np.linalg.norm(pull, axis=2) / still
         curve = np.sort(height, axis=1)[:, -int(_FACE.sum()) // 8 :].mean(1)
         peak = int(curve.argmax())
-        score = _Score(pull, np.broadcast_to(still, height.shape), height, curve)
+        score = _Score(pull, np.full_like(height, still), height, curve)
         level = np.einsum("tnc,nc->t", paths, _pattern(score, peak))
         apex = _highest(level, peak, 2)
         onset, offset, _ = _extent(level, apex, len(level), len(level), 1)
@@ -458,12 +459,12 @@ def _weights(paths: Floats, poses: Floats, eyes: Floats, rate: float) -> Floats:
     pace = max(1, round(0.06 * rate))
     speed = np.linalg.norm(_shift(paths, pace) - _shift(paths, -pace), axis=2)[:, _LOWER & _FACE].mean(1)
     # Noise differs between videos; but who talks all the time must not set the standard.
-    busy = (speed > 2.5 * min(float(np.percentile(speed, 20)), CAP) + 0.03).astype(np.float64)
+    busy = (speed > 2.5 * min(float(np.percentile(speed, 20)), 0.12) + 0.03).astype(np.float64)
     wide, narrow = 2 * round(rate) + 1, 2 * round(0.3 * rate) + 1
     share = (wide * uniform_filter1d(busy, wide) - narrow * uniform_filter1d(busy, narrow)) / (wide - narrow)
     silent = (blinks[:, None] & _BY_EYES) | ((share > 0.3)[:, None] & _LOWER)
     nod = 64 * np.linalg.norm(_shift(poses, reach) - _shift(poses, -reach), axis=1)
-    doubt = np.where(blinks, BLK, 1.0) / (1 + (nod / NOD) ** 2)
+    doubt = np.where(blinks, 0.5, 1.0) / (1 + (nod / 3) ** 2)
     return (np.where(silent, 0, _FACE) * doubt[:, None]).astype(np.float32)
 
 
@@ -567,7 +568,6 @@ _LIDS = (np.abs(_Y + 0.25) < 0.1) & (np.abs(np.abs(_X) - 0.4) < 0.3)
 _FACE = ((_X / 0.85) ** 2 + (_Y / 0.98) ** 2 < 1) & ~_LIDS
 _BY_EYES = (np.abs(_Y + 0.215) < 0.335) & (np.abs(_X) < 0.8)
 _LOWER = _Y > 0.05
-CAP, BLK, NOD = 0.12, 0.6, 3.0
 _REST = np.zeros((ROWS * COLUMNS, 2), np.float32)
 
 

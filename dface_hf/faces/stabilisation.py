@@ -137,6 +137,8 @@ def stabilise(
     stable = apex
     if plausible and moves:
         stable = _resample(stable, matrix)
+        if stable.dtype != np.uint8:
+            stable = stable.clip(0, 1)  # the filter overshoots at edges
     if plausible and shines:
         stable = _relight(stable, gain, offset)
     return Stabilised(

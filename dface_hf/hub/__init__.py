@@ -1,6 +1,7 @@
 """Cards rendered from templates, and checkpoint folders as they are published."""
 
+from .build import UNSEEN_SEED, build_classifier, train_checkpoint
 from .cards import render_card
 from .checkpoint import write_checkpoint
 
-__all__ = ["render_card", "write_checkpoint"]
+__all__ = ["UNSEEN_SEED", "build_classifier", "render_card", "train_checkpoint", "write_checkpoint"]
