@@ -64,8 +64,6 @@ def optical_flow(onset: NDArray, apex: NDArray, method: FlowMethod = "farneback"
     if method not in _METHODS:
         raise ValueError(f"unknown flow method {method!r}: choose one of {', '.join(get_args(FlowMethod))}")
     first, second = (np.rint(grey_image(x)).clip(0, 255).astype(np.uint8) for x in (onset, apex))
-    if np.array_equal(first, second):  # Farneback's method leaves up to 0.3 px at the border of an identical pair
-        return np.zeros((*first.shape, 2), np.float32)
     return np.ascontiguousarray(_METHODS[method](first, second), dtype=np.float32)
 
 
@@ -134,6 +132,8 @@ def _cv_image(image: NDArray) -> NDArray:
 
 
 def _farneback(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray:
+    if np.array_equal(first, second):  # the method leaves up to 0.3 px at the border of an identical pair
+        return np.zeros((*first.shape, 2), np.float32)
     # pyramid scale, levels, window, iterations, polynomial neighbourhood and its sigma
     return cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)
 

@@ -1,16 +1,21 @@
 """Spotting: when does a facial action begin, peak and end in a long video?
 
-1. *Paths.* Every aligned crop is stabilised on a reference crop a few seconds old (see `stabilisation`), and the
-   motion of the skin is measured in a 16 x 8 grid of cells. References are chained, so each cell has one path
-   through the video, in pixels of a 128 px crop. Only the paths are kept: 1 kB a frame, whatever the crop.
-2. *Score.* A short action moves skin away and back. A cell's excursion at t is the part of its path that differs from
-   both t - k and t + k in one direction: what ramps or stays (drift, the onset of a long smile) has none. It is divided
-   by how restless the cell is in the seconds around; cells near the eyes do not count while the eyes blink, nor those of
-   the lower face while it keeps moving (speech). The score is the mean of the strongest quarter of the cells (Moilanen
-   et al., ICPR 2014, take the strongest third of their block differences).
-3. *Events.* At a peak of the score the excursions of all cells are the pattern of the action. The paths projected on it
-   give one curve of activation with far less noise than any cell has: onset and offset are where it leaves and comes back
-   to rest, and an event counts when the curve stands out of its surroundings and the cells are back where they were.
+1. *Paths.* Every aligned crop is stabilised on a reference crop a few seconds old (see `stabilisation`),
+   and the motion of the skin is measured in a 16 x 8 grid of cells. References are chained, so each cell
+   has one path through the video, in pixels of a 128 px crop. Only the paths are kept: 1 kB a frame,
+   whatever the crop.
+2. *Score.* A short action moves skin away and back. A cell's excursion at t is the part of its path that
+   differs from both t - k and t + k in one direction: what ramps or stays (drift, the onset of a long
+   smile) has none. It is divided by how restless the cell is in the seconds around; cells near the eyes do
+   not count while the eyes blink, nor those of the lower face while it keeps moving (speech). The score is
+   the mean of the strongest quarter of the cells (Moilanen et al., ICPR 2014, take the strongest third of
+   their block differences).
+3. *Events.* At a peak of the score the excursions of all cells are the pattern of the action. The paths
+   projected on it give one curve of activation with far less noise than any cell has: onset and offset are
+   where it leaves and comes back to rest, and an event counts when the curve stands out of its surroundings
+   and the cells are back where they were.
+
+The thresholds were chosen on synthetic videos (``examples/benchmarks/spotting.py``, seeds from 1000).
 """
 
 from __future__ import annotations
@@ -45,9 +50,9 @@ ROWS, COLUMNS = 16, 8
 """Cells whose motion is followed: flat ones, so that lids and brows fall into different rows."""
 
 MAX_MICRO_SECONDS = 0.7
-"""Longer events are macro-expressions. The definition is 0.5 s; onset and offset are found to a frame or two."""
+"""Longer events are macro-expressions. Defined as 0.5 s; onset and offset are found to a frame or two."""
 
-SCORE_THRESHOLD, EVENT_THRESHOLD = 0.6, 2.0
+SCORE_THRESHOLD, EVENT_THRESHOLD = 0.6, 1.7
 """What a peak of the score curve, and then the score of an event, must reach at sensitivity 1."""
 
 SINGLE_THRESHOLD = 2.0
@@ -63,7 +68,7 @@ class Event:
         apex: frame of strongest action, onset < apex.
         offset: first frame back at rest, apex <= offset.
         confidence: in [0, 1]; 0.5 at the threshold.
-        score: how far the action stands out, >= 0 (cube root of the product of three ratios, see `_Action`).
+        score: how far the action stands out, >= 0 (1.7 and more at sensitivity 1).
         kind: "micro" up to `MAX_MICRO_SECONDS`, otherwise "macro".
     """
 
@@ -77,7 +82,7 @@ class Event:
 
 @dataclass(frozen=True)
 class SpottingResult:
-    """Events in order of time, the score curve (T,), and the height below which its peaks are not looked at."""
+    """Events in order of time, the score curve (T,), and the height its peaks must have to be looked at."""
 
     events: list[Event]
     score: Floats
@@ -106,7 +111,8 @@ class Spotter:
         """Add the next frame.
 
         Args:
-            crop: aligned grey crop (S, S) uint8, S >= 48 (96 is best), all of one size; None where no face is seen.
+            crop: aligned grey crop (S, S) uint8, S >= 48 (96 is best), all of one size; None where no face is
+                seen.
             seconds: its time; frame number / fps when not given.
 
         Raises:
@@ -162,8 +168,8 @@ def find_apex(crops: Sequence[NDArray], onset: int, offset: int) -> int:
 def find_keyframes(crops: Sequence[NDArray], fps: float = 25.0) -> Event | None:
     """The best single event of a clip, which may be the whole clip; None for a still one.
 
-    A clip of more than two seconds is searched as a long video first. In a shorter one the first and last frames are taken
-    to be near rest; where the action does not come back by the end, the offset is the last frame.
+    A clip of more than two seconds is searched as a long video first. In a shorter one the first and last
+    frames are taken to be near rest; where the action does not come back, the offset is the last frame.
     """
     if len(crops) > 2 * fps:
         events = find_events(crops, fps, macro=True).events
@@ -267,7 +273,7 @@ def _skin_motion(reference: list[Level], image: Floats, pose: NDArray[np.float64
 
 
 def _likeness(level: Level, image: Floats, pose: NDArray[np.float64]) -> tuple[float, float]:
-    """Correlation with the reference at half size, of the whole crop (0.8 and more within a shot) and of the eyes."""
+    """Correlation with the reference at half size: of the whole crop (above 0.8 in one shot), of the eyes."""
     seen = moved(band_pass(cv2.pyrDown(image)), pose)
     size = seen.shape[0]
     top, bottom = round(size * 0.335), round(size * 0.46)
@@ -288,11 +294,7 @@ def _pixels(size: int) -> Floats:
 
 @dataclass(frozen=True)
 class _Action:
-    """One candidate: indices in its shot, and the score from three ratios that a nuisance does not all have.
-
-    Excursion against the cells' restlessness around; height of the curve against its other excursions; height of the
-    curve against the difference of rest before and after.
-    """
+    """One candidate: indices in its shot, score (`_stands_out`), and height of its curve, px at 128."""
 
     onset: int
     apex: int
@@ -374,9 +376,10 @@ class _Shot:
         before, after = curve - _shift(curve, -reach), curve - _shift(curve, reach)
         bump = np.minimum(before, after)
         near = self._frames(scale.reach / 2)
-        apex = _highest(curve, _highest(bump, peak - low, near), near)
+        middle = _highest(bump, peak - low, near)
+        apex = _highest(curve, middle, near)
         onset, offset, rest = _extent(curve, apex, reach, self._frames(scale.span), self._frames(0.1))
-        height = max(float(bump[apex]), 0.0)
+        height = max(float(bump[middle]), 0.0)
         apart = np.maximum(bump, -np.maximum(before, after))
         noise = _noise(
             [apart[: max(0, onset - reach // 2)], apart[offset + reach // 2 + 1 :]], self._frames(0.25)
@@ -384,8 +387,8 @@ class _Shot:
         pace = self._frames(2 * scale.reach)
         change = np.linalg.norm((_shift(self.paths, pace) - _shift(self.paths, -pace))[peak], axis=1)
         moved_on = change @ np.linalg.norm(pattern, axis=1)
-        ratios = score.curve[peak] * height / (noise + 0.02) * height / (moved_on + 0.05)
-        return _Action(low + onset, low + apex, low + offset, float(np.cbrt(ratios)), height)
+        value = _stands_out(float(score.curve[peak]), height, noise, float(moved_on))
+        return _Action(low + onset, low + apex, low + offset, value, height)
 
 
 @dataclass(frozen=True)
@@ -410,17 +413,27 @@ class _Scale:
 
 
 MICRO = _Scale(0.22, 0.75, 2.0, (6, 1), (0.1, MAX_MICRO_SECONDS), 0.0)
-MACRO = _Scale(1.5, 3.0, 6.0, (24, 10), (MAX_MICRO_SECONDS, 4.0), 1.0)
+MACRO = _Scale(1.5, 3.0, 6.0, (24, 10), (MAX_MICRO_SECONDS, 5.0), 1.0)
 
 
 @dataclass(frozen=True)
 class _Score:
-    """Excursion (T, N, 2) px, restlessness (T, N) px, their weighed ratio (T, N), and the score curve (T,)."""
+    """Excursion (T, N, 2) px, restlessness (T, N) px, their weighed ratio (T, N), score curve (T,)."""
 
     pull: Floats
     restless: Floats
     height: Floats
     curve: Floats
+
+
+def _stands_out(excursion: float, height: float, noise: float, change: float) -> float:
+    """Geometric mean of three ratios no nuisance has all of.
+
+    Excursion against the restlessness around, height of the curve against its other excursions, height
+    against the change of rest from before to after. The constants are the noise of a curve and of a path,
+    px at 128.
+    """
+    return float(np.cbrt(excursion * height / (noise + 0.02) * height / (change + 0.05)))
 
 
 def _single_action(crops: Sequence[NDArray]) -> _Action:
@@ -497,7 +510,7 @@ def _between(before: Floats, after: Floats) -> Floats:
 
 
 def _around(size: Floats, block: int, reach: int, gap: int, percentile: float) -> Floats:
-    """Percentile of the maxima of the blocks of time around each moment, the nearest left out: as ``size``."""
+    """Percentile of the maxima of the blocks of time around each moment, the nearest left out: (T, N)."""
     count = -(-len(size) // block)
     padded = np.concatenate([size, np.zeros((count * block - len(size), size.shape[1]), size.dtype)])
     maxima = padded.reshape(count, block, -1).max(1)
@@ -513,10 +526,10 @@ def _around(size: Floats, block: int, reach: int, gap: int, percentile: float) -
 
 
 def _pattern(score: _Score, peak: int) -> Floats:
-    """Directions (N, 2) of the cells that act, weighed by how sure they are; their lengths sum to 1."""
+    """Directions (N, 2) of the cells that act, weighed by how far they stand out; their lengths sum to 1."""
     height = score.height[peak]
-    pattern = score.pull[peak] / score.restless[peak][:, None] ** 2
-    pattern = np.where((height >= 0.35 * height.max())[:, None], pattern, 0)
+    pattern = score.pull[peak] / score.restless[peak][:, None]
+    pattern = np.where((height >= 0.2 * height.max())[:, None], pattern, 0)
     return pattern / max(float(np.linalg.norm(pattern, axis=1).sum()), 1e-9)
 
 
@@ -536,7 +549,7 @@ def _extent(curve: Floats, apex: int, reach: int, span: int, few: int) -> tuple[
 
 
 def _way_to_rest(curve: Floats, rest: float) -> int:
-    """Steps from the first value, the apex, until 85 % of the way to rest is done; rest may lie lower further on."""
+    """Steps from the apex (the first value) to 85 % of the way to rest, which may lie lower further on."""
     for _ in range(3):
         there = np.flatnonzero(curve <= rest + 0.15 * (curve[0] - rest))
         steps = int(there[0]) if len(there) else len(curve) - 1

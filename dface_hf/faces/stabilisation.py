@@ -44,7 +44,7 @@ class Stabilised:
     """An apex frame brought onto its onset frame, and what was taken out of it.
 
     Attributes:
-        apex: the apex frame, same shape, type and range as given; the very same array where nothing was changed.
+        apex: the apex frame, same shape, type and range; the very array given where nothing was changed.
         shift_px: (x, y) shift of the apex at the centre of the crop, pixels of the crop.
         rotation_deg: rotation of the apex, degrees, positive from x to y (clockwise on screen).
         scale: size of the apex divided by the size of the onset.
@@ -77,8 +77,8 @@ class Level:
         gradient: (h, w, 2) float32, its x and y derivatives per pixel of this scale.
         texture: (N,) how much each cell can tell: the trace of its structure tensor.
         inverse: (N, 2, 2) takes the gradient-weighted difference of a cell to its motion in pixels.
-        whiten: (N, 2, 2) takes the same difference to motion whose length is in pixels *along the texture*, so
-            that a cell with one straight edge has no say about motion along that edge.
+        whiten: (N, 2, 2) takes the same difference to motion whose length is in pixels *along the texture*:
+            a cell with one straight edge has no say about motion along that edge.
         rows: (N, 2, 4) whitened motion of each cell for a unit of each parameter of the similarity.
     """
 

@@ -3,6 +3,7 @@
 The tokenizer does not change, so every clip is tokenised once and the heads train on cached tokens.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +75,8 @@ def train_heads(
         The model, in evaluation mode.
 
     Raises:
-        ValueError: If there are no clips, or a class of the model has none while classes are balanced.
+        ValueError: If there are no clips, a class of the model has none while classes are balanced, or the
+            run in `output_dir` was made with other clips or another recipe, or would be overwritten.
     """
     if not len(train):
         raise ValueError("there is no clip to train on")
@@ -95,7 +97,7 @@ def train_heads(
     schedule = get_cosine_schedule_with_warmup(optimizer, min(100, steps // 10), steps)
     prepared, optimizer, loader, schedule = accelerator.prepare(model, optimizer, loader, schedule)
     folder = Path(output_dir)
-    start = _resume(accelerator, folder) if resume else 0
+    start = _start(accelerator, folder, asdict(config) | {"clips": _fingerprint(train)}, resume)
     for epoch in tqdm(
         range(start, config.epochs), initial=start, total=config.epochs, desc="train", unit="epoch"
     ):
@@ -104,7 +106,6 @@ def train_heads(
         save_checkpoint(folder / "checkpoints", epoch + 1, accelerator.save_state)
         with open(folder / "metrics.jsonl", "a") as file:
             file.write(json.dumps({"epoch": epoch + 1, "loss": round(loss, 5)}) + "\n")
-    write_json(folder / "recipe.json", asdict(config))
     return accelerator.unwrap_model(prepared).eval()
 
 
@@ -172,9 +173,22 @@ def _epoch(accelerator, model, optimizer, loader, schedule, grad_clip: float) ->
     return total / len(loader)
 
 
-def _resume(accelerator: Accelerator, folder: Path) -> int:
+def _start(accelerator: Accelerator, folder: Path, recipe: dict, resume: bool) -> int:
+    """Load the last checkpoint and return its epoch, or write down the recipe of a new run."""
     saved = checkpoints(folder / "checkpoints")
+    if saved and not resume:
+        raise ValueError(f"{folder} holds checkpoints of a run; resume it, or use another output folder")
     if not saved:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "recipe.json", recipe)
         return 0
+    if json.loads((folder / "recipe.json").read_text()) != recipe:
+        raise ValueError(f"{folder}: the run was made with other clips or another recipe; use another folder")
     accelerator.load_state(str(saved[-1]))
     return int(saved[-1].name[5:])
+
+
+def _fingerprint(clips: TokenSet) -> str:
+    """A short hash of tokens and labels: other tokens must not continue a run."""
+    content = clips.action_ids.numpy().tobytes() + clips.labels.numpy().tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]

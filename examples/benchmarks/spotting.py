@@ -1,17 +1,19 @@
 """How well are micro-expressions found in long videos? Synthetic videos with everything that gets in the way.
 
-Each video is a procedural face with head drift (shift, turn, nod), tracker jitter, blinks, bursts of speech-like mouth
-motion, macro-expressions, sensor noise, flicker and JPEG, in which micro-expressions (0.17-0.6 s, peak motion of 0.5-2 px
-of a 128 crop) happen now and then. Three methods look for them:
+Each video is a procedural face with head drift (shift, turn, nod), tracker jitter, blinks, bursts of
+speech-like mouth motion, macro-expressions, sensor noise, flicker and JPEG, in which micro-expressions
+(0.17-0.6 s, peak motion of 0.5-2 px of a 128 crop) happen now and then. Three methods look for them:
 
 * ours: `dface_hf.faces.keyframes.find_events`;
-* frame difference and flow magnitude: the same as Moilanen et al. (2014) do it with other features: how much each frame
-  differs from those half a window before and after it (mean absolute difference of grey levels; mean length of Farneback
-  flow less its median), over the mean of the window around. Peaks above ``median + factor * median absolute deviation``
-  are events as long as the window. Window and factor of each are the best on separate tuning videos.
+* frame difference and flow magnitude: the same as Moilanen et al. (2014) do it with other features: how
+  much each frame differs from those half a window before and after it (mean absolute difference of grey
+  levels; mean length of Farneback flow less its median), over the mean of the window around. Peaks above
+  ``median + factor * median absolute deviation`` are events as long as the window. Window and factor of
+  each are the best on separate tuning videos.
 
-Printed: F1, precision and recall at IoU >= 0.5 of onset-offset intervals (MEGC 2019 and later; pooled over videos), median
-error of the apex of the events found, false events a minute and milliseconds a frame. The scores are synthetic.
+Printed: F1, precision and recall at IoU >= 0.5 of onset-offset intervals (MEGC 2019 and later; pooled over
+videos), median error of the apex of the events found, false events a minute and milliseconds a frame. The
+scores are synthetic.
 """
 
 from __future__ import annotations
@@ -145,7 +147,7 @@ class Scene:
         return (wave / max(wave.std(), 1e-9)).astype(np.float32)
 
     def head(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Shift (T, 2), turn (T, 2) in px of 128, rotation in degrees, scale: what a smoothed track leaves."""
+        """What a smoothed track leaves: shift, turn (T, 2) px of 128, rotation (degrees), scale."""
         wave, rng = self.smooth_noise, self.rng
         shift = np.stack([0.6 * wave(0.5) + 0.2 * wave(1.5) for _ in "xy"], 1) + rng.normal(
             0, 0.1, (self.frames, 2)
@@ -248,7 +250,7 @@ def overlap(a: Interval, b: Interval) -> float:
 
 
 def judge(videos: list[Video], found: list[Found]) -> dict[str, float]:
-    """F1, precision, recall at IoU 0.5, median apex error (ms) and false events a minute, pooled over videos."""
+    """F1, precision, recall at IoU 0.5, median apex error (ms), false events a minute; pooled."""
     hits, errors = 0, []
     for video, events in zip(videos, found, strict=True):
         left = list(video.micro)

@@ -3,7 +3,13 @@ import PIL.Image
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
-from transformers import AutoImageProcessor, AutoModel, AutoModelForVideoClassification, Trainer, TrainingArguments
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForVideoClassification,
+    Trainer,
+    TrainingArguments,
+)
 
 from dface_hf import (
     DFaceConfig,

@@ -112,7 +112,9 @@ def test_classifier_gives_the_published_numbers():
     assert all("tokenizer" in name or name == "dface.text_anchors" for name in missing)
     expected = load_file(REFERENCE / "open.classifier.expected.safetensors")
     base = model.dface
-    base.set_text_anchors(expected["text_anchors"], dict.fromkeys(["happy", "surprise", "negative"], ""), "clip")
+    base.set_text_anchors(
+        expected["text_anchors"], dict.fromkeys(["happy", "surprise", "negative"], ""), "clip"
+    )
     with torch.no_grad():
         states = base.token_embeddings(expected["action_features"]) + base.position_embeddings
         for layer in base.layers:

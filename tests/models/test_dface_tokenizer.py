@@ -50,7 +50,9 @@ def test_forward_agrees_with_encode_and_decode(tokenizer, pixel_values):
 def test_the_decoder_sees_the_onset_and_the_tokens_only(tokenizer, pixel_values):
     onset = pixel_values[:, 0]
     one, other = torch.zeros(5, 16, dtype=torch.long), torch.full((5, 16), 3)
-    assert not torch.equal(tokenizer.decode(onset, one).reconstruction, tokenizer.decode(onset, other).reconstruction)
+    assert not torch.equal(
+        tokenizer.decode(onset, one).reconstruction, tokenizer.decode(onset, other).reconstruction
+    )
 
 
 def test_each_token_is_read_from_its_own_code(tokenizer):
@@ -102,7 +104,9 @@ def test_eager_and_sdpa_agree(tokenizer, pixel_values):
 
 def test_exports(tokenizer, pixel_values):
     program = torch.export.export(tokenizer, (pixel_values,), strict=False)
-    torch.testing.assert_close(program.module()(pixel_values).reconstruction, tokenizer(pixel_values).reconstruction)
+    torch.testing.assert_close(
+        program.module()(pixel_values).reconstruction, tokenizer(pixel_values).reconstruction
+    )
 
 
 def test_wrong_input_is_refused(tokenizer):
@@ -191,7 +195,7 @@ def test_hard_quantiser_gives_codewords_and_passes_gradients_to_both():
 def test_kmeans_keeps_the_null_code_and_uses_the_codebook():
     torch.manual_seed(0)
     centres = torch.randn(31, 8) * 4
-    vectors = (centres[torch.randint(31, (4000,))] + 0.05 * torch.randn(4000, 8))
+    vectors = centres[torch.randint(31, (4000,))] + 0.05 * torch.randn(4000, 8)
     vectors[:200] = 0.01 * torch.randn(200, 8)
     made = quantizer()
     made.initialise_codebook(vectors)

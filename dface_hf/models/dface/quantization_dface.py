@@ -17,8 +17,8 @@ class DFaceQuantizer(nn.Module):
 
     Attributes:
         mode: What training does: "continuous" passes vectors through (warm-up), "noise" substitutes noise,
-            "hard" gives the codewords as inference does, with straight-through gradients (the end of training).
-            Not part of the saved state.
+            "hard" gives the codewords as inference does, with straight-through gradients (the end of
+            training). Not part of the saved state.
     """
 
     def __init__(self, config: DFaceTokenizerConfig):
@@ -86,8 +86,9 @@ class DFaceQuantizer(nn.Module):
         error = (vectors - codes).norm(dim=-1, keepdim=True)
         noisy = vectors + error * noise / noise.norm(dim=-1, keepdim=True).clamp_min(1e-6)
         if self.pinned:
-            # Stillness is shown as exactly nothing, or the decoder would learn from what inference cannot tell it;
-            # the gradient passes straight through, so that a motion worth seeing leaves the null code's reach.
+            # Stillness is shown as exactly nothing, or the decoder would learn from what inference cannot
+            # tell it; the gradient passes straight through, so that a motion worth seeing leaves the null
+            # code's reach.
             noisy = torch.where(ids[..., None] == 0, passed, noisy)
         return noisy, ids
 

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from dface_hf import DFaceConfig, DFaceForVideoClassification
+from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, score, train_heads
+from dface_hf.training.train import class_weights
+
+LABELS = {0: "negative", 1: "positive", 2: "others"}
+
+
+def model():
+    torch.manual_seed(0)
+    config = DFaceConfig(
+        tokenizer_config=dict(
+            image_size=32, patch_size=4, hidden_size=32, num_attention_heads=2, head_dim=16
+        ),
+        hidden_size=32,
+        num_attention_heads=2,
+        intermediate_size=32,
+        projection_dim=8,
+        id2label=LABELS,
+        others_label="others",
+    )
+    made = DFaceForVideoClassification(config)
+    made.dface.set_text_anchors(torch.eye(8)[:2], {"negative": "frown", "positive": "smile"}, "none")
+    return made
+
+
+def clips(count=240, seed=0):
+    """Tokens that tell the class in one of four cells."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (count,), generator=generator)
+    ids = torch.randint(8, 32, (count, 16), generator=generator)
+    ids[:, 5] = labels
+    return TokenSet(ids, labels)
+
+
+def test_heads_learn_and_the_tokenizer_does_not(tmp_path):
+    made = model()
+    before = {name: value.clone() for name, value in made.dface.tokenizer.state_dict().items()}
+    trained = train_heads(made, clips(), TrainConfig(epochs=12, learning_rate=3e-3), tmp_path)
+    scores = evaluate_heads(trained, clips(seed=1))
+    assert scores["classifier"]["uf1"] > 0.9 and scores["edclip"]["uf1"] > 0.9
+    assert scores["edclip"]["n"] == int((clips(seed=1).labels < 2).sum())
+    for name, value in trained.dface.tokenizer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not trained.training
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    whole = train_heads(model(), clips(), TrainConfig(epochs=3), tmp_path / "whole")
+    config = TrainConfig(epochs=3)
+    broken = model()
+    state = {"calls": 0}
+
+    def stop(module, inputs):
+        state["calls"] += 1
+        if state["calls"] > 5:  # in the second epoch of four steps
+            raise KeyboardInterrupt
+
+    hook = broken.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_heads(broken, clips(), config, tmp_path / "broken")
+    hook.remove()
+    resumed = train_heads(model(), clips(), config, tmp_path / "broken", resume=True)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(value, resumed.state_dict()[name], msg=name)
+
+
+def test_finished_run_of_other_clips_is_not_taken_for_this_one(tmp_path):
+    train_heads(model(), clips(), TrainConfig(epochs=1), tmp_path)
+    with pytest.raises(ValueError, match="other clips or another recipe"):
+        train_heads(model(), clips(seed=5), TrainConfig(epochs=1), tmp_path, resume=True)
+
+
+def test_class_weights_balance_and_refuse_an_empty_class():
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = class_weights(labels, LABELS)
+    assert weights == pytest.approx((10 / 18, 10 / 9, 10 / 3))
+    with pytest.raises(ValueError, match="no training clip of class others"):
+        class_weights(labels[:9], LABELS)
+    with pytest.raises(ValueError, match="no clip to train on"):
+        train_heads(
+            model(), TokenSet(torch.zeros(0, 16).long(), torch.zeros(0).long()), TrainConfig(), "unused"
+        )
+
+
+def test_scores_are_pooled_means_over_classes():
+    truth, predicted = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 0, 1, 1, 2, 0])
+    result = score(truth, predicted, ("a", "b", "c"))
+    assert result["uar"] == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
+    assert result["uf1"] == pytest.approx((4 / 6 + 2 / 3 + 2 / 3) / 3)
+    assert result["accuracy"] == pytest.approx(4 / 6) and result["n"] == 6
+    assert result["confusion"] == [[2, 1, 0], [0, 1, 0], [1, 0, 1]]
