@@ -1,8 +1,9 @@
 """The command line, `dface …`: one thin function a command, composed of the rooms below.
 
-Exit codes: 0 done; 2 bad usage or nothing usable; 3 some clips failed, the others were written.
+Exit codes: 0 done; 2 bad usage or nothing usable; 3 a clip or a picture failed, the rest was written.
 """
 
+import io
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from dface_hf import DEFAULT_CHECKPOINT, __version__
 
@@ -23,13 +25,17 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 # Standard output belongs to results; everything said to a person goes to standard error.
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Model = Annotated[
     str, typer.Option("--model", help="Checkpoint: folder or Hub id.", show_default="dface-mini")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")]
 Detector = Annotated[str, typer.Option(help="Face detector: haar, yunet or mediapipe.")]
+
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi")
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 @app.command(
@@ -59,27 +65,26 @@ def analyze(
     stabilise: Annotated[bool, typer.Option(help="Take head motion and light out of the apex frame.")] = True,
 ) -> None:
     """Find the micro-expressions of clips and read their tokens and emotions."""
+    from dface_hf.faces import make_detector
     from dface_hf.pipelines.loading import load_recogniser
-    from dface_hf.pipelines.records import to_csv, to_json, write_text
+    from dface_hf.pipelines.records import check_target, to_csv, to_json, write_text
 
-    _check_usage(len(clips), onset, apex, overlay, plot, faces, json_file, csv_file)
-    recognise = load_recogniser(model, device)
-    options = dict(onset=onset, apex=apex, offset=offset, fps=fps, faces=faces, detector=detector)
-    options |= dict(
-        sensitivity=sensitivity, stabilised=stabilise, kinds=("micro", "macro") if macro else ("micro",)
-    )
-    results, failed = _analyse_all(
-        recognise, clips, options | {"batch_size": batch_size, "return_images": True}
-    )
-    for target, text in ((json_file, to_json), (csv_file, to_csv)):
-        if target:
-            write_text(target, text(model, results) if text is to_json else text(results))
-    if not json_file == "-" and not csv_file == "-":
-        _print_results(results)
+    _check_usage(len(clips), onset, apex, offset, overlay, plot, faces, json_file, csv_file)
+    for target, suffixes in ((json_file, ()), (csv_file, ()), (overlay, VIDEOS), (plot, PICTURES)):
+        check_target(target, clips, suffixes)
+    options = dict(onset=onset, apex=apex, offset=offset, fps=fps, faces=faces, sensitivity=sensitivity)
+    options |= dict(detector=make_detector(detector), stabilised=stabilise, batch_size=batch_size)
+    options |= dict(kinds=("micro", "macro") if macro else ("micro",), return_images=True)
+    results, failed = _analyse_all(load_recogniser(model, device), clips, options)
+    if json_file:
+        write_text(json_file, to_json(model, results))
+    if csv_file:
+        write_text(csv_file, to_csv(results))
+    if "-" not in (json_file, csv_file):
+        _print_results([result for number, result in enumerate(results) if number not in failed])
     if len(failed) == len(clips):
         raise typer.Exit(2)
-    _draw(results[0], clips[0], fps, overlay, plot)
-    if failed:
+    if not _draw(results[0], clips[0], fps, overlay, plot) or failed:
         raise typer.Exit(3)
 
 
@@ -94,25 +99,14 @@ def webcam(
     device: Device = None,
 ) -> None:
     """Watch a camera and print the events of each stretch of video. Nothing is stored."""
-    from dface_hf.faces import ClipError, open_frames
+    from dface_hf.faces import open_frames
     from dface_hf.pipelines.loading import load_recogniser
+    from dface_hf.pipelines.watching import watch
 
-    recognise = load_recogniser(model, device)
     stream = open_frames(f"webcam:{camera}", max_side=640)
-    held = []
-    for frame in stream:
-        held.append(frame)
-        length = frame.seconds - held[0].seconds
-        if length >= window:
-            try:
-                _print_events(
-                    recognise([kept.image for kept in held], fps=(len(held) - 1) / length), held[0].seconds
-                )
-            except ClipError as error:
-                console.print(f"[yellow]{held[0].seconds:6.1f} s[/]  {error}")
-            held = []
-        if frame.seconds >= seconds:
-            break
+    recognise = load_recogniser(model, device)
+    for start, result in watch(recognise, stream, min(window, seconds), seconds):
+        _print_events(result, start)
 
 
 @app.command(
@@ -128,15 +122,14 @@ def tokenize(
 ) -> None:
     """Print the action tokens of a pair of photos as JSON."""
     import torch
-    from transformers import AutoImageProcessor
 
     from dface_hf import DFaceTokenizerModel
     from dface_hf.faces import align_pair
-    from dface_hf.pipelines.loading import load_model
+    from dface_hf.pipelines.loading import load_model, load_processor
 
-    tokenizer = load_model(model, DFaceTokenizerModel)
+    tokenizer, processor = load_model(model, DFaceTokenizerModel), load_processor(model)
     pair = align_pair(onset, apex, aligned=aligned, stabilised=stabilise, detector=detector)
-    pixel_values = AutoImageProcessor.from_pretrained(model)(pair, return_tensors="pt").pixel_values
+    pixel_values = processor(pair, return_tensors="pt").pixel_values
     with torch.no_grad():
         ids = tokenizer.encode(*pixel_values.unbind(dim=1))[0]
         null = tokenizer.null_action_ids(pixel_values[0, 0])
@@ -148,17 +141,13 @@ def info(
     model: Annotated[str, typer.Argument(help="Checkpoint: folder or Hub id.")] = DEFAULT_CHECKPOINT,
 ) -> None:
     """Print what a checkpoint is: sizes, classes, descriptions."""
-    from transformers import AutoConfig
+    from dface_hf import DFaceForVideoClassification, DFaceTokenizerModel
+    from dface_hf.pipelines.loading import load_config, load_model
 
-    from dface_hf import DFaceTokenizerModel
-    from dface_hf.pipelines.loading import CheckpointError, load_model
-
-    try:
-        config = AutoConfig.from_pretrained(model)
-    except Exception as error:  # noqa: BLE001 - anything a broken file makes the loader raise
-        raise CheckpointError(model, f"cannot read config.json: {error}") from error
-    loaded = load_model(model) if config.model_type == "dface" else load_model(model, DFaceTokenizerModel)
-    tokens = config.tokenizer_config if config.model_type == "dface" else config
+    config = load_config(model)
+    whole = config.model_type == "dface"
+    loaded = load_model(model, DFaceForVideoClassification if whole else DFaceTokenizerModel)
+    tokens = config.tokenizer_config if whole else config
     rows = {
         "model type": config.model_type,
         "parameters": f"{sum(parameter.numel() for parameter in loaded.parameters()):,}",
@@ -167,7 +156,7 @@ def info(
         "decoder head": tokens.decoder_head,
         "reference compat": tokens.reference_compat,
     }
-    if config.model_type == "dface":
+    if whole:
         rows["classes"] = ", ".join(label for _, label in sorted(config.id2label.items()))
         rows["text encoder"] = config.text_encoder
         rows |= {f"  {label}": text for label, text in (config.anchor_texts or {}).items()}
@@ -192,7 +181,9 @@ def demo(
 
     result, page = run_demo(output, model, expression, peak, seed)
     _print_results([result])
-    console.print(f"open [bold]{page}[/]; the picture is {page.with_suffix('.png')}")
+    console.print(
+        f"open [bold]{escape(str(page))}[/]; the picture is {escape(str(page.with_suffix('.png')))}"
+    )
 
 
 @app.command(
@@ -228,7 +219,7 @@ def pretrain(
         seed=seed,
     )
     run(config, stream, recipe, output, resume=resume)
-    console.print(f"tokenizer in [bold]{output / 'model'}[/]")
+    console.print(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
 
 
 @app.command(
@@ -254,7 +245,7 @@ def train(
     loaded = load_model(tokenizer, DFaceTokenizerModel)
     scores = train_checkpoint(loaded, output, scheme, pairs, epochs, text_encoder, seed, resume=resume)
     print(json.dumps(scores, indent=2))
-    console.print(f"checkpoint in [bold]{output / 'model'}[/]")
+    console.print(f"checkpoint in [bold]{escape(str(output / 'model'))}[/]")
 
 
 @app.command()
@@ -265,31 +256,43 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
+    import huggingface_hub
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    huggingface_hub.utils.logging.set_verbosity_error()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be no valid text
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - a traceback is of no use to someone at a command line
-        if os.environ.get("DFACE_DEBUG"):
-            raise
-        known = isinstance(error, (ValueError, OSError, ImportError))
-        hint = "" if known else f" ({type(error).__name__}; set DFACE_DEBUG=1 for the traceback)"
-        _complain(f"{' '.join(str(error).split()) or type(error).__name__}{hint}")
+        _complain(_in_one_line(error))
         sys.exit(2)
+
+
+def _in_one_line(error: Exception) -> str:
+    """What an error says; with its kind where it is none that was foreseen."""
+    if os.environ.get("DFACE_DEBUG"):
+        raise error
+    known = isinstance(error, (ValueError, OSError, ImportError))
+    hint = "" if known else f" ({type(error).__name__}; set DFACE_DEBUG=1 for the traceback)"
+    return f"{' '.join(str(error).split()) or type(error).__name__}{hint}"
 
 
 def _complain(text: str) -> None:
     print(f"error: {text}", file=sys.stderr)
 
 
-def _check_usage(count, onset, apex, overlay, plot, faces, json_file, csv_file) -> None:
+def _check_usage(count, onset, apex, offset, overlay, plot, faces, json_file, csv_file) -> None:
     """Refuse options that do not go together."""
     if (onset is None) != (apex is None):
         raise typer.BadParameter("--onset and --apex go together")
+    if offset is not None and onset is None:
+        raise typer.BadParameter("--offset goes with --onset and --apex")
     if onset is not None and count > 1:
         raise typer.BadParameter("--onset and --apex are for one clip")
     if count > 1 and (overlay or plot):
@@ -300,37 +303,48 @@ def _check_usage(count, onset, apex, overlay, plot, faces, json_file, csv_file) 
         raise typer.BadParameter("only one of --json and --csv can go to standard output")
 
 
-def _analyse_all(recognise, clips: list[str], options: dict) -> tuple[list[dict], list[str]]:
-    """Results of all clips in order; a failed one has no events and its error among the warnings."""
+def _analyse_all(recognise, clips: list[str], options: dict) -> tuple[list[dict], set[int]]:
+    """Results of all clips in order, and which of them failed: those have no events and a warning."""
     from tqdm import tqdm
 
-    results, failed = [], []
-    for clip in tqdm(clips, desc="analyze", unit="clip", disable=len(clips) == 1 or not sys.stderr.isatty()):
+    results, failed = [], set()
+    quiet = len(clips) == 1 or not sys.stderr.isatty()
+    for number, clip in enumerate(tqdm(clips, desc="analyze", unit="clip", disable=quiet)):
         try:
             results.append(recognise(clip, **options))
-        except (ValueError, OSError) as error:
-            message = " ".join(str(error).split())
-            _complain(message)
-            failed.append(clip)
+        except Exception as error:  # noqa: BLE001 - the other clips are still to be analysed
+            message = _in_one_line(error)
+            _complain(message if clip in message else f"{clip}: {message}")
+            failed.add(number)
             results.append({"path": clip, "fps": 0.0, "frames": 0, "events": [], "warnings": [message]})
     return results, failed
 
 
-def _draw(result: dict, clip: str, fps: float | None, overlay: str | None, plot: str | None) -> None:
-    if plot:
-        from dface_hf.analysis import plot_clip, save_figure
+def _draw(result: dict, clip: str, fps: float | None, overlay: str | None, plot: str | None) -> bool:
+    """Draw what was asked for; False, after a line on standard error, where that failed."""
+    try:
+        if plot:
+            from dface_hf.analysis import plot_clip, save_figure
 
-        save_figure(plot_clip(result, result.get("score"), result.get("threshold")), plot)
-    if overlay:
-        from dface_hf.analysis import write_overlay
-        from dface_hf.faces import open_frames
+            save_figure(plot_clip(result, result["score"], result["threshold"]), plot)
+        if overlay:
+            from dface_hf.analysis import write_overlay
+            from dface_hf.analysis.overlay import MAX_SIDE
+            from dface_hf.faces import open_frames
 
-        write_overlay((frame.image for frame in open_frames(clip, fps=fps)), result, overlay, result["fps"])
+            frames = open_frames(clip, fps=fps, max_side=MAX_SIDE)
+            boxes = [[value * frames.scale for value in event["box"]] for event in result["events"]]
+            events = [event | {"box": box} for event, box in zip(result["events"], boxes, strict=True)]
+            write_overlay(frames, result | {"events": events}, overlay)
+    except Exception as error:  # noqa: BLE001 - the results are written and must count
+        _complain(_in_one_line(error))
+        return False
+    return True
 
 
 def _print_results(results: list[dict]) -> None:
     for result in results:
-        console.print(f"[bold]{result['path']}[/]  {result['frames']} frames at {result['fps']:.4g} fps")
+        print(f"{result['path']}  {result['frames']} frames at {result['fps']:.4g} fps")
         _print_events(result)
 
 
@@ -338,11 +352,12 @@ def _print_events(result: dict, start: float = 0.0) -> None:
     for event in result["events"]:
         times = f"{start + event['onset_s']:7.2f}-{start + event['offset_s']:.2f} s"
         frames = f"frames {event['onset']}/{event['apex']}/{event['offset']}"
-        score = event["scores"][event["label"]]
-        print(f"  {times}  {frames:24} {event['label']:10} {score:.2f}  confidence {event['confidence']:.2f}  "
-              f"tokens {' '.join(f'{code:2d}' for code in event['action_ids'])}")  # fmt: skip
+        read = f"{event['label']:10} {event['scores'][event['label']]:.2f}"
+        tokens = " ".join(f"{code:2d}" for code in event["action_ids"])
+        told = (times, f"{frames:24}", read, f"confidence {event['confidence']:.2f}", f"tokens {tokens}")
+        print("  " + "  ".join(told), flush=True)
     for warning in result["warnings"]:
-        console.print(f"  [yellow]{warning}[/]")
+        console.print(f"  [yellow]{escape(warning)}[/]")
 
 
 if __name__ == "__main__":

@@ -366,7 +366,7 @@ class _Shot:
         actions = [self._action(int(peak), scale, score) for peak in peaks]
         low, high = (x * self.rate for x in scale.duration)
         timely = [x for x in actions if low <= x.offset - x.onset <= high and x.onset < x.apex]
-        return [x for x in timely if x.height >= scale.height]
+        return [x for x in timely if scale.height[0] <= x.height <= scale.height[1]]
 
     def _action(self, peak: int, scale: _Scale, score: _Score) -> _Action:
         pattern = _pattern(score, peak)
@@ -401,7 +401,7 @@ class _Scale:
         window: surroundings an event is judged by.
         around: the same for the restlessness, and the gap left out around the event, in quarters of a second.
         duration: shortest and longest.
-        height: lowest, in px at 128 (not seconds).
+        height: lowest and highest, in px at 128 (not seconds).
     """
 
     reach: float
@@ -409,11 +409,12 @@ class _Scale:
     window: float
     around: tuple[int, int]
     duration: tuple[float, float]
-    height: float
+    height: tuple[float, float]
 
 
-MICRO = _Scale(0.22, 0.75, 2.0, (6, 1), (0.1, MAX_MICRO_SECONDS), 0.0)
-MACRO = _Scale(1.5, 3.0, 6.0, (24, 10), (MAX_MICRO_SECONDS, 5.0), 1.0)
+# What moves the skin by several pixels and back within half a second is a gesture or a syllable.
+MICRO = _Scale(0.22, 0.75, 2.0, (6, 1), (0.1, MAX_MICRO_SECONDS), (0.0, 2.5))
+MACRO = _Scale(1.5, 3.0, 6.0, (24, 10), (MAX_MICRO_SECONDS, 5.0), (1.0, 30.0))
 
 
 @dataclass(frozen=True)

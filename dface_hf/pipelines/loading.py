@@ -1,9 +1,13 @@
 """Load a checkpoint with errors a user can act on."""
 
+import os
 from pathlib import Path
 
 import torch
-from transformers import AutoImageProcessor, AutoModelForVideoClassification, PreTrainedModel, pipeline
+from transformers import AutoConfig, AutoImageProcessor, PreTrainedConfig, PreTrainedModel, pipeline
+from transformers.image_processing_utils import BaseImageProcessor
+
+from dface_hf.models import DFaceConfig, DFaceForVideoClassification, DFaceTokenizerConfig
 
 from .recognition import MicroExpressionRecognitionPipeline
 
@@ -16,12 +20,38 @@ class CheckpointError(ValueError):
         super().__init__(f"{checkpoint}: {' '.join(lines[:3])[:400]}")
 
 
-def load_model(checkpoint: str | Path, model_class=AutoModelForVideoClassification) -> PreTrainedModel:
+def load_config(checkpoint: str | Path) -> PreTrainedConfig:
+    """Read the configuration of a D-FACE checkpoint: a classifier with its tokenizer, or a tokenizer.
+
+    Args:
+        checkpoint: Folder or Hub id.
+
+    Raises:
+        CheckpointError: If there is none, it cannot be read, or it is that of another system.
+    """
+    name = os.fspath(checkpoint)
+    if os.path.isdir(name):
+        if not os.path.isfile(os.path.join(name, "config.json")):
+            raise CheckpointError(name, "the folder holds no config.json; give the folder of a checkpoint")
+    elif os.path.exists(name) or name.startswith((".", "~", os.sep)) or name.count("/") > 1:
+        raise CheckpointError(name, "no such folder; give one with config.json and weights, or a Hub id")
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except Exception as error:  # noqa: BLE001 - a broken file makes the loader raise anything
+        raise CheckpointError(name, f"cannot read config.json: {error}") from error
+    if not isinstance(config, (DFaceConfig, DFaceTokenizerConfig)):
+        raise CheckpointError(name, f"config.json is of a {config.model_type!r} model, not of D-FACE")
+    return config
+
+
+def load_model(
+    checkpoint: str | Path, model_class: type[PreTrainedModel] = DFaceForVideoClassification
+) -> PreTrainedModel:
     """Load and check a model: nothing missing, nothing of another size, no NaN.
 
     Args:
         checkpoint: Folder or Hub id.
-        model_class: Auto class or model class.
+        model_class: Model class; a tokenizer is also found inside a classifier's checkpoint.
 
     Returns:
         The model, in evaluation mode.
@@ -29,24 +59,47 @@ def load_model(checkpoint: str | Path, model_class=AutoModelForVideoClassificati
     Raises:
         CheckpointError: If configuration or weights cannot be used.
     """
+    config = load_config(checkpoint)
+    if isinstance(config, DFaceTokenizerConfig) and model_class.config_class is not DFaceTokenizerConfig:
+        raise CheckpointError(checkpoint, "holds a tokenizer only; a D-FACE classifier is needed")
+    options = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, with the sizes
     try:
-        model, info = model_class.from_pretrained(str(checkpoint), output_loading_info=True)
-    except Exception as error:  # noqa: BLE001 - the loader raises anything from KeyError to RuntimeError
-        raise CheckpointError(checkpoint, f"cannot load the checkpoint: {error}") from error
+        model, info = model_class.from_pretrained(os.fspath(checkpoint), **options)
+    except Exception as error:  # noqa: BLE001
+        raise CheckpointError(checkpoint, f"cannot load the weights: {error}") from error
+    _check_weights(checkpoint, model, info)
+    return model.eval()
+
+
+def _check_weights(checkpoint: str | Path, model: PreTrainedModel, info: dict) -> None:
     if info["mismatched_keys"]:
-        name, *shapes = sorted(info["mismatched_keys"])[0]
-        sizes = " in the file, ".join(str(tuple(shape)) for shape in shapes)
-        raise CheckpointError(
-            checkpoint, f"{name} is {sizes} by its config.json; they do not belong together"
-        )
+        name, found, expected = sorted(info["mismatched_keys"])[0]
+        told = f"{name} is {tuple(found)} in the weights, {tuple(expected)} by config.json"
+        raise CheckpointError(checkpoint, f"{told}; they do not belong together")
     if info["missing_keys"]:
-        raise CheckpointError(
-            checkpoint, f"the weights lack {sorted(info['missing_keys'])[0]}; is it a D-FACE checkpoint?"
-        )
+        name = sorted(info["missing_keys"])[0]
+        raise CheckpointError(checkpoint, f"the weights lack {name}; they do not belong to this config.json")
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(checkpoint, f"{name} holds NaN or infinite values; the file is damaged")
-    return model.eval()
+
+
+def load_processor(checkpoint: str | Path) -> BaseImageProcessor:
+    """Load the image processor of a checkpoint.
+
+    Args:
+        checkpoint: Folder or Hub id.
+
+    Raises:
+        CheckpointError: If `preprocessor_config.json` is missing or broken.
+    """
+    name = os.fspath(checkpoint)
+    if os.path.isdir(name) and not os.path.isfile(os.path.join(name, "preprocessor_config.json")):
+        raise CheckpointError(name, "the folder holds no preprocessor_config.json; save the processor there")
+    try:
+        return AutoImageProcessor.from_pretrained(name)
+    except Exception as error:  # noqa: BLE001
+        raise CheckpointError(name, f"cannot read preprocessor_config.json: {error}") from error
 
 
 def load_recogniser(checkpoint: str | Path, device: str | None = None) -> MicroExpressionRecognitionPipeline:
@@ -58,19 +111,15 @@ def load_recogniser(checkpoint: str | Path, device: str | None = None) -> MicroE
 
     Raises:
         CheckpointError: If the checkpoint cannot be used, or is of another kind.
+        ValueError: If there is no such device.
     """
-    model = load_model(checkpoint)
-    if model.config.model_type != "dface":
-        raise CheckpointError(
-            checkpoint, f"is a {model.config.model_type!r} model; a D-FACE classifier is needed"
-        )
-    try:
-        processor = AutoImageProcessor.from_pretrained(str(checkpoint))
-    except Exception as error:  # noqa: BLE001
-        raise CheckpointError(checkpoint, f"cannot load preprocessor_config.json: {error}") from error
+    model, processor = load_model(checkpoint), load_processor(checkpoint)
     try:
         return pipeline(
             "micro-expression-recognition", model=model, image_processor=processor, device=device or "cpu"
         )
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise CheckpointError(checkpoint, f"cannot use device {device!r}: {error}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"device {device!r} cannot be used ({reason}); choose cpu, cuda or cuda:N"
+        ) from error

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 EVENT_COLUMNS = (
@@ -20,6 +22,7 @@ EVENT_COLUMNS = (
     "box",
     "confidence",
 )
+IMAGES = ("onset_image", "apex_image")
 
 
 def document(model: str, clips: list[dict]) -> dict:
@@ -28,26 +31,17 @@ def document(model: str, clips: list[dict]) -> dict:
 
 
 def _plain(clip: dict) -> dict:
-    keep = ("path", "fps", "frames", "events", "warnings")
-    images = ("onset_image", "apex_image")
-    plain = {name: clip[name] for name in keep}
-    plain["events"] = [{k: v for k, v in event.items() if k not in images} for event in clip["events"]]
+    plain = {name: clip[name] for name in ("path", "fps", "frames", "events", "warnings")}
+    plain["events"] = [{k: v for k, v in event.items() if k not in IMAGES} for event in clip["events"]]
     return plain
 
 
-def write_text(target: str, text: str) -> None:
-    """Write to a file under a temporary name and rename it, or to standard output for "-"."""
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    path = Path(target)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.rename(path)
-
-
 def to_json(model: str, clips: list[dict]) -> str:
-    """The document as text."""
+    """The document as text.
+
+    Raises:
+        ValueError: If a number is not finite: JSON has no name for those.
+    """
     return json.dumps(document(model, clips), indent=2, allow_nan=False) + "\n"
 
 
@@ -62,3 +56,52 @@ def to_csv(clips: list[dict]) -> str:
             row |= {name: " ".join(map(str, event[name])) for name in ("action_ids", "box")}
             table.writerow(row)
     return buffer.getvalue()
+
+
+def check_target(target: str | None, sources: Iterable[str], suffixes: tuple[str, ...] = ()) -> None:
+    """Refuse an output that could not be written, before hours of work are spent on it.
+
+    Args:
+        target: Path of the output; None or "-" for none.
+        sources: Files that are read, which must not be overwritten.
+        suffixes: What the name may end in; anything when empty.
+
+    Raises:
+        ValueError: The suffix is another, or the target is one of the sources.
+        OSError: The folder is missing or not writable, or the target is a folder.
+    """
+    if target in (None, "-"):
+        return
+    path = Path(target)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{target}: unknown kind of file {path.suffix!r}; use {', '.join(suffixes)}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{target}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{target}: the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{target}: the folder {path.parent} cannot be written; choose another")
+    if path.exists() and any(os.path.exists(source) and path.samefile(source) for source in sources):
+        raise ValueError(f"{target}: is one of the clips and would be overwritten; choose another name")
+
+
+def write_text(target: str, text: str) -> None:
+    """Write to a file under a temporary name and rename it, or to standard output for "-".
+
+    Raises:
+        OSError: The file cannot be written; the message names it.
+    """
+    if target == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    path = Path(target)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        # A file name that is no valid Unicode comes back byte for byte.
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(f"{target}: cannot be written ({error.strerror}); check folder and disk") from error
+    finally:
+        partial.unlink(missing_ok=True)

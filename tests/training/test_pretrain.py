@@ -29,7 +29,8 @@ RECIPE = PretrainConfig(
 
 
 class ShiftStream:
-    """Random images; the apex is the onset moved by a pixel, or the onset itself: fast, and a function of the step."""
+    """Random images; the apex is the onset moved by a pixel, or the onset itself: fast, and a function of the
+    step."""
 
     amplitude = (1.0, 1.0)
 
