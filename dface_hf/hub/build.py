@@ -23,18 +23,18 @@ UNSEEN_SEED = 1000
 
 
 def build_classifier(
-    tokenizer: DFaceTokenizerModel, scheme: str, text_encoder: str
+    tokenizer: DFaceTokenizerModel, scheme: str, text_encoder: TextEncoder
 ) -> DFaceForVideoClassification:
     """Put untrained heads around a trained tokenizer, with text anchors for the described classes.
 
     Args:
         tokenizer: Its weights are copied.
         scheme: Name of a class scheme.
-        text_encoder: Name of the text encoder for the anchors.
+        text_encoder: Embeds the classes' descriptions.
     """
     classes = get_class_scheme(scheme)
     texts = class_prompts(classes)
-    anchors = TextEncoder.from_pretrained(text_encoder)(list(texts.values()))
+    anchors = text_encoder(list(texts.values()))
     config = DFaceConfig(
         tokenizer_config=tokenizer.config,
         id2label=classes.id2label,
@@ -44,7 +44,7 @@ def build_classifier(
     )
     model = DFaceForVideoClassification(config)
     model.dface.tokenizer.load_state_dict(tokenizer.state_dict())
-    model.dface.set_text_anchors(anchors, texts, text_encoder)
+    model.dface.set_text_anchors(anchors, texts, text_encoder.name)
     return model
 
 
@@ -76,15 +76,18 @@ def train_checkpoint(
     Returns:
         Scores on unseen synthetic pairs, as from `evaluate_heads`.
     """
-    model = build_classifier(tokenizer.eval(), scheme, text_encoder)
+    encoder = TextEncoder.from_pretrained(text_encoder)
+    model = build_classifier(tokenizer.eval(), scheme, encoder)
     size, folder = tokenizer.config.image_size, Path(output)
-    clips = TokenSet(*tokenise(tokenizer, labelled_pairs(scheme, size, seed + 1), pairs))
+    clips = TokenSet(
+        *tokenise(tokenizer, labelled_pairs(scheme, size, seed + 1, bank=min(2048, pairs)), pairs)
+    )
     config = TrainConfig(epochs=epochs, seed=seed)
     model = train_heads(model, clips, config, folder, resume=resume)
-    held_out = labelled_pairs(scheme, size, UNSEEN_SEED + 2, bank=512)
+    held_out = labelled_pairs(scheme, size, UNSEEN_SEED + 2, bank=min(512, pairs))
     scores = evaluate_heads(model, TokenSet(*tokenise(tokenizer, held_out, min(pairs, 4096))))
     known = {"pretraining": None, "tokens": None, "command": "dface train"} | (evidence or {})
-    training = vars(config) | {"clips": len(clips)}
+    training = vars(config) | {"clips": len(clips), "text_encoder": encoder.provenance()}
     card = render_card("dface", **describe(model), heads=scores, training=training, **known)
     write_checkpoint(model, folder / "model", card)
     return scores

@@ -111,7 +111,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     tokenizer = DFaceTokenizerModel.from_pretrained(options.model).eval()
     size = tokenizer.config.image_size
-    print(f"Share of code 0, {Path(options.model).name}, {datetime.date.today()}, {os.cpu_count()} CPU cores\n")
+    print(
+        f"Share of code 0, {Path(options.model).name}, {datetime.date.today()}, {os.cpu_count()} CPU cores\n"
+    )
     print("| pairs | n | share of code 0 |\n|---|---|---|")
     rows = [identical_rows(tokenizer, size), synthetic_rows(tokenizer, size, options.pairs)]
     if options.videos:

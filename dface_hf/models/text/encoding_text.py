@@ -1,6 +1,9 @@
 """Embed sentences with any CLIP text tower or sentence encoder: a folder, Hub id or installed package."""
 
+import hashlib
+import importlib.metadata
 import importlib.util
+import re
 from pathlib import Path
 
 import torch
@@ -37,6 +40,22 @@ class TextEncoder(nn.Module):
         model_class = CLIPTextModelWithProjection if config.model_type == "clip" else AutoModel
         model = model_class.from_pretrained(path, **kwargs)
         return cls(model, AutoTokenizer.from_pretrained(path, **kwargs), name)
+
+    def provenance(self) -> dict[str, str]:
+        """Where the encoder comes from, as far as it can be told: name, package version, licence, sha256 of
+        weights."""
+        told = {"name": self.name}
+        folder = Path(self.model.name_or_path)
+        if _packaged_model(self.name):
+            told["version"] = importlib.metadata.version(self.name)
+        if (folder / "README.md").is_file():
+            licence = re.search(
+                r"^license: *(\S+)", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+            )
+            told |= {"license": licence[1]} if licence else {}
+        if (folder / "model.safetensors").is_file():
+            told["sha256"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        return told
 
     @torch.no_grad()
     def forward(self, texts: list[str]) -> torch.Tensor:
