@@ -173,7 +173,7 @@ def demo(
     expression: Annotated[
         str, typer.Option(help="Action units of the expression, in FACS notation.")
     ] = "1+2+5",
-    peak: Annotated[float, typer.Option(min=0.1, help="Largest motion, px of a 128 px face.")] = 2.0,
+    peak: Annotated[float, typer.Option(min=0.1, max=10, help="Largest motion, px of a 128 px face.")] = 2.0,
     seed: Annotated[int, typer.Option(help="Of the sensor noise and the time course.")] = 0,
 ) -> None:
     """Animate a real portrait with a micro-expression, analyse it, and write a picture and a page."""
@@ -191,7 +191,7 @@ def demo(
 )
 def pretrain(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 6000,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 3000,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 48,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = 6e-4,
     decoder_head: Annotated[str, typer.Option(help="warp or pixels.")] = "warp",
@@ -199,6 +199,7 @@ def pretrain(
     faces: Annotated[Path | None, typer.Option(help="Folder of aligned photos to use as identities.")] = None,
     mixed_precision: Annotated[str, typer.Option(help="no or bf16.")] = "no",
     seed: Annotated[int, typer.Option(help="Of weights, pairs and noise.")] = 0,
+    report_to: Annotated[str | None, typer.Option(help="Tracker: tensorboard, trackio …")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Pretrain a tokenizer on synthetic onset/apex pairs."""
@@ -218,7 +219,7 @@ def pretrain(
         mixed_precision=mixed_precision,
         seed=seed,
     )
-    run(config, stream, recipe, output, resume=resume)
+    run(config, stream, recipe, output, resume=resume, report_to=report_to)
     console.print(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
 
 
@@ -256,9 +257,11 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
+    import cv2
     import huggingface_hub
     from transformers.utils import logging
 
+    cv2.utils.logging.setLogLevel(0)  # a camera that is missing is told once, by us
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     huggingface_hub.utils.logging.set_verbosity_error()

@@ -62,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--output", default=DEFAULT_CHECKPOINT, help="folder of the checkpoint")
     parser.add_argument("--work", default="runs/dface-mini", help="folder of the resumable run")
-    parser.add_argument("--steps", type=int, default=6000, help="steps of the tokenizer")
+    parser.add_argument("--steps", type=int, default=3000, help="steps of the tokenizer")
     parser.add_argument("--batch-size", type=int, default=48)
     parser.add_argument("--pairs", type=int, default=40000, help="pairs that the heads are trained on")
     parser.add_argument("--epochs", type=int, default=12, help="passes over them")

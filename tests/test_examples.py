@@ -24,7 +24,15 @@ def own_cache(tmp_path, monkeypatch):
 
 def test_make_dface_mini(tmp_path, monkeypatch, capsys):
     small = ["--steps", "4", "--batch-size", "4", "--pairs", "64", "--epochs", "1", "--clips", "64"]
-    run("make_dface_mini.py", *small, "--work", str(tmp_path / "w"), "--output", str(tmp_path / "o"), monkeypatch=monkeypatch)
+    run(
+        "make_dface_mini.py",
+        *small,
+        "--work",
+        str(tmp_path / "w"),
+        "--output",
+        str(tmp_path / "o"),
+        monkeypatch=monkeypatch,
+    )
     assert "probe_f1_tokens" in capsys.readouterr().out
     model = AutoModelForVideoClassification.from_pretrained(tmp_path / "o")
     assert isinstance(model, dface_hf.DFaceForVideoClassification)
@@ -32,7 +40,16 @@ def test_make_dface_mini(tmp_path, monkeypatch, capsys):
 
 
 def test_finetune_with_trainer(tmp_path, monkeypatch, capsys):
-    run("finetune_with_trainer.py", "--clips", "30", "--steps", "2", "--output", str(tmp_path), monkeypatch=monkeypatch)
+    run(
+        "finetune_with_trainer.py",
+        "--clips",
+        "30",
+        "--steps",
+        "2",
+        "--output",
+        str(tmp_path),
+        monkeypatch=monkeypatch,
+    )
     assert "synthetic" in capsys.readouterr().out
     model = AutoModelForVideoClassification.from_pretrained(tmp_path)
     assert model.config.num_labels == 5 and model.config.others_label == "others"

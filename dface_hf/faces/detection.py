@@ -210,7 +210,7 @@ class MediaPipeDetector:
         try:
             import mediapipe
         except ImportError as error:
-            raise ImportError('mediapipe is not installed; pip install "dface-hf[trackers]"') from error
+            raise ImportError('mediapipe is not installed; pip install "dface-hf[mediapipe]"') from error
         self._model: Any = mediapipe.solutions.face_detection.FaceDetection(
             min_detection_confidence=threshold
         )

@@ -41,6 +41,8 @@ def run_demo(folder: str | Path, model: str, expression: str, peak: float, seed:
             f"the expression {expression!r} names no action unit; give FACS notation such as 1+2+5"
         )
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: is a file; give a folder for the demonstration")
     folder.mkdir(parents=True, exist_ok=True)
     frames, truth = animate(skimage.data.astronaut(), units, peak, seed)
     video = folder / "clip.mp4"

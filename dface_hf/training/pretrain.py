@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed, tqdm
 from transformers import get_cosine_schedule_with_warmup
 
@@ -36,7 +37,8 @@ class PretrainConfig:
         weight_decay: Of AdamW.
         grad_clip: Largest norm of the gradient.
         continuous_steps: First steps without quantisation.
-        hard_share: Share of the run, at its end, that trains on the codewords themselves instead of noise.
+        hard_share: Share of the run, at its end, in which decoder and codebook train on the codewords
+            themselves.
         revive_every: Steps between revivals of dead codes; none once codewords are hard.
         still_weight: Weight of the mean squared vector of pairs in which nothing acts.
         amplitude: Range of the largest motion, px of a 128 crop, that the second half is trained on.
@@ -95,6 +97,7 @@ def pretrain(
     config: PretrainConfig,
     output_dir: str | Path,
     resume: bool = False,
+    report_to: str | None = None,
 ) -> DFaceTokenizerModel:
     """Train a tokenizer and write it to `output_dir` (`model/`, `metrics.jsonl`, `checkpoints/`).
 
@@ -104,15 +107,18 @@ def pretrain(
         config: Recipe.
         output_dir: Folder of the run.
         resume: Go on from the last checkpoint in `output_dir`, if there is one.
+        report_to: A tracker that Accelerate knows, such as "tensorboard" or "trackio" (extra `[trackers]`);
+            the numbers are in `metrics.jsonl` in any case.
 
     Returns:
         The trained model, on the CPU or device it was trained on.
 
     Raises:
-        ValueError: If the run in `output_dir` was made with another recipe, or would be overwritten.
+        ValueError: If the run in `output_dir` was made with another recipe, or would be overwritten; if the
+            tracker is not installed.
         FloatingPointError: If the loss is no number.
     """
-    run = _Run(model_config, stream, config, Path(output_dir))
+    run = _Run(model_config, stream, config, Path(output_dir), report_to)
     start = run.resume() if resume else run.begin()
     bar = tqdm(total=config.steps, initial=start, desc="pretrain", unit="step", smoothing=0.05)
     for step in range(start, config.steps):
@@ -137,10 +143,21 @@ def _parameter_groups(model: DFaceTokenizerModel, config: PretrainConfig) -> lis
 class _Run:
     """The state of one pretraining run: model, optimiser, schedule and where they are written."""
 
-    def __init__(self, model_config, stream: PairStream, config: PretrainConfig, folder: Path):
+    def __init__(
+        self, model_config, stream: PairStream, config: PretrainConfig, folder: Path, report_to: str | None
+    ):
         set_seed(config.seed)
         self.config, self.stream, self.folder = config, stream, folder
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        if report_to is not None and report_to not in (known := get_available_trackers()):
+            # Accelerate would go on without it, with a warning only.
+            raise ValueError(
+                f"report_to is {report_to!r}; installed trackers: {[str(t.value) for t in known]}"
+            )
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision, log_with=report_to, project_dir=str(folder)
+        )
+        if report_to:
+            self.accelerator.init_trackers("dface-pretrain")
         model = DFaceTokenizerModel(model_config).train()
         optimizer = torch.optim.AdamW(_parameter_groups(model, config), betas=(0.9, 0.99))
         schedule = get_cosine_schedule_with_warmup(optimizer, config.lr_warmup_steps, config.steps)
@@ -197,7 +214,8 @@ class _Run:
                 f"step {step}: the loss is {output.loss.item()}; lower the learning rate"
             )
         # Nuisances alone must look like nothing: without this term noise reaches the length of small motions.
-        stillness = output.action_vectors[still].pow(2).mean() if still.any() else 0.0
+        learns = still.any() and quantizer.mode != "hard"
+        stillness = output.action_vectors[still].pow(2).mean() if learns else 0.0
         self.accelerator.backward(output.loss + self.config.still_weight * stillness)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
@@ -213,6 +231,7 @@ class _Run:
 
     def finish(self) -> DFaceTokenizerModel:
         """Write the model and return it."""
+        self.accelerator.end_training()
         model = self.tokenizer.eval()
         write_folder(self.folder / "model", model.save_pretrained)
         return model
@@ -250,6 +269,7 @@ class _Run:
         self.metrics |= {"step": step, "loss": output.loss.item(), "perplexity": output.perplexity.item()}
         null = (output.action_ids == 0).float().mean().item()
         self.metrics |= {"null_share": null, "grad_norm": norm, "lr": self.schedule.get_last_lr()[0]}
+        self.accelerator.log(self.metrics, step=step)
         if self.accelerator.is_main_process:
             with open(self.folder / "metrics.jsonl", "a") as file:
                 file.write(json.dumps({key: round(value, 6) for key, value in self.metrics.items()}) + "\n")

@@ -62,6 +62,11 @@ def test_outputs_have_their_documented_ranges(classifier, pixel_values):
     assert output.similarities.shape == (5, 3) and output.similarities.abs().max() <= 1
 
 
+def test_a_tuple_is_returned_when_asked(classifier, pixel_values):
+    output = classifier(pixel_values, return_dict=False)
+    assert isinstance(output, tuple) and torch.equal(output[0], classifier(pixel_values).logits)
+
+
 def test_loss_is_the_sum_of_its_parts(classifier, pixel_values):
     labels = torch.tensor([0, 1, 2, 3, 3])
     config, output = classifier.config, classifier(pixel_values)
@@ -77,10 +82,10 @@ def test_tokenizer_learns_only_when_asked(classifier, pixel_values):
     labels = torch.tensor([0, 1, 2, 3, 3])
     classifier.train()(pixel_values, labels=labels).loss.backward()
     codebook = classifier.dface.tokenizer.quantizer.codebook
-    assert codebook.grad is None and classifier.dface.tokenizer.training
+    assert codebook.grad is None and not classifier.dface.tokenizer.training
     classifier.config.train_tokenizer = True
     classifier.dface.tokenizer.quantizer.running_rms.fill_(1e-3)  # vectors beyond the null code's reach
-    classifier(pixel_values, labels=labels).loss.backward()
+    classifier.train()(pixel_values, labels=labels).loss.backward()
     assert codebook.grad.abs().max() > 0
 
 
@@ -116,6 +121,14 @@ def test_wrong_anchors_and_configs_are_refused(classifier):
     ]:
         with pytest.raises(StrictDataclassClassValidationError, match=message):
             DFaceConfig(tokenizer_config=TINY, id2label=labels, **change)
+
+
+def test_forward_compiles_without_a_graph_break(classifier, pixel_values):
+    compiled = torch.compile(classifier, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(pixel_values).logits, classifier(pixel_values).logits)
+    tokenizer = classifier.dface.tokenizer
+    compiled = torch.compile(tokenizer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(pixel_values).reconstruction, tokenizer(pixel_values).reconstruction)
 
 
 def test_bf16_and_export(classifier, pixel_values):

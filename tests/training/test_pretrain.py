@@ -102,6 +102,11 @@ def test_another_recipe_or_an_overwrite_is_refused(tmp_path):
         pretrain(CONFIG, ShiftStream(), other, tmp_path, resume=True)
 
 
+def test_a_tracker_that_is_not_installed_is_named(tmp_path):
+    with pytest.raises(ValueError, match="report_to is 'nosuch'"):
+        pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path, report_to="nosuch")
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     class Broken(ShiftStream):
         def sample(self, batch, step=None):

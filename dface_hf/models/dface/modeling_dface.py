@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_dface import DFaceConfig
 from .modeling_dface_tokenizer import DFaceTokenizerModel
@@ -177,6 +177,13 @@ class DFaceModel(DFacePreTrainedModel):
         self.register_buffer("text_anchors", torch.zeros(config.num_anchors, config.projection_dim))
         self.post_init()
 
+    def train(self, mode: bool = True) -> "DFaceModel":
+        """Switch the mode; a frozen tokenizer stays in evaluation mode, so that its tokens do not change."""
+        super().train(mode)
+        if not self.config.train_tokenizer:
+            self.tokenizer.eval()
+        return self
+
     def forward(
         self, pixel_values: torch.Tensor | None = None, action_ids: torch.Tensor | None = None, **kwargs
     ) -> DFaceModelOutput:
@@ -256,14 +263,8 @@ class DFaceModel(DFacePreTrainedModel):
         if self.config.train_tokenizer and self.training:
             output = self.tokenizer(pixel_values)
             return output.action_ids, output.loss
-        # A frozen tokenizer keeps its running statistics, too: its tokens do not depend on the mode of the
-        # head.
-        training = self.tokenizer.training
-        self.tokenizer.eval()
         with torch.no_grad():
-            ids = self.tokenizer.encode(*pixel_values.unbind(dim=1))
-        self.tokenizer.train(training)
-        return ids, None
+            return self.tokenizer.encode(*pixel_values.unbind(dim=1)), None
 
 
 class DFaceForVideoClassification(DFacePreTrainedModel):
@@ -288,6 +289,7 @@ class DFaceForVideoClassification(DFacePreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
@@ -344,6 +346,7 @@ class DFaceEDCLIPModel(DFacePreTrainedModel):
         projection_dim)."""
         return self.dface(pixel_values=pixel_values, action_ids=action_ids).action_embeds
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,

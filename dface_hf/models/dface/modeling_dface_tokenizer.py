@@ -12,13 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
 from .layers_dface import (
     DFaceRelativePositionBias,
     DFaceTokenizerAttention,
-    DFaceTokenizerLayer,
     DFaceTransformer,
 )
 from .quantization_dface import DFaceQuantizer, perplexity
@@ -190,7 +189,6 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["DFaceTokenizerLayer"]
     _supports_sdpa = True
     _supports_attention_backend = True
-    _can_record_outputs = {"hidden_states": DFaceTokenizerLayer, "attentions": DFaceTokenizerAttention}
     _keys_to_ignore_on_load_unexpected = [r"^dface\.(?!tokenizer)", r"^classifier\."]
 
     @torch.no_grad()
@@ -298,19 +296,9 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
     def action_vectors(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
         """Encode pairs (batch, 2, 3, height, width) to scaled vectors (batch, 16, code_dim) before
         quantisation."""
-        self._check_frames(pixel_values)
-        if self.config.match_brightness:
-            mean, std = (moment.mean(dim=1, keepdim=True) for moment in image_moments(pixel_values))
-            pixel_values = match_brightness(pixel_values, mean, std).to(pixel_values.dtype)
-        states = self.patch_embeddings(pixel_values)
-        if self.config.motion_channels:
-            deviation = pixel_values - pixel_values.mean(dim=1, keepdim=True)
-            patches = to_patches(self.config.motion_gain * deviation, self.config.patch_size)
-            states = states + self.motion_projection(patches)
-        states = self.spatial_encoder(states, position_bias=self.position_bias(), **kwargs)
-        states = self.temporal_encoder(states, **kwargs)
-        return self.quantizer.scale(self.reduction(states[:, 1]) - self.reduction(states[:, 0]))
+        return self.quantizer.scale(self._difference(pixel_values, **kwargs))
 
+    @can_return_tuple
     def forward(self, pixel_values: torch.Tensor, return_loss: bool = True, **kwargs) -> DFaceTokenizerOutput:
         """Encode, quantise and redraw pairs.
 
@@ -321,7 +309,9 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         Returns:
             [`DFaceTokenizerOutput`].
         """
-        vectors = self.action_vectors(pixel_values, **kwargs)
+        difference = self._difference(pixel_values, **kwargs)
+        track = self.training and self.quantizer.mode != "hard"
+        vectors = self.quantizer.scale(difference, track)
         quantised, ids = self.quantizer(vectors)
         onset, apex = pixel_values.unbind(dim=1)
         decoded = self._decode_features(onset, self._project(quantised), **kwargs)
@@ -352,6 +342,21 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         if self.config.normalize_loss:
             error = error / (change.mean(dim=(1, 2)) + NOISE_FLOOR)
         return error.mean()
+
+    def _difference(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
+        """The encoded apex minus the encoded onset (batch, 16, code_dim), unscaled."""
+        self._check_frames(pixel_values)
+        if self.config.match_brightness:
+            mean, std = (moment.mean(dim=1, keepdim=True) for moment in image_moments(pixel_values))
+            pixel_values = match_brightness(pixel_values, mean, std).to(pixel_values.dtype)
+        states = self.patch_embeddings(pixel_values)
+        if self.config.motion_channels:
+            deviation = pixel_values - pixel_values.mean(dim=1, keepdim=True)
+            patches = to_patches(self.config.motion_gain * deviation, self.config.patch_size)
+            states = states + self.motion_projection(patches)
+        states = self.spatial_encoder(states, position_bias=self.position_bias(), **kwargs)
+        states = self.temporal_encoder(states, **kwargs)
+        return self.reduction(states[:, 1]) - self.reduction(states[:, 0])
 
     def _project(self, codes: torch.Tensor) -> torch.Tensor:
         if self.config.reference_compat:

@@ -16,9 +16,9 @@ class DFaceQuantizer(nn.Module):
     is done.
 
     Attributes:
-        mode: What training does: "continuous" passes vectors through (warm-up), "noise" substitutes noise,
-            "hard" gives the codewords as inference does, with straight-through gradients (the end of
-            training). Not part of the saved state.
+        mode: What training does: "continuous" passes vectors through (warm-up); "noise" substitutes noise;
+            "hard" gives the codewords as inference does, for decoder and codebook to settle while the encoder
+            rests (straight-through gradients made it diverge). Not part of the saved state.
     """
 
     def __init__(self, config: DFaceTokenizerConfig):
@@ -40,15 +40,20 @@ class DFaceQuantizer(nn.Module):
         keep = torch.arange(len(self.codebook), device=self.codebook.device) > 0
         return self.codebook * torch.where(keep[:, None], factor, torch.zeros_like(factor))
 
-    def scale(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Divide (..., code_dim) by the running RMS, which training updates first."""
+    def scale(self, vectors: torch.Tensor, track: bool = False) -> torch.Tensor:
+        """Divide (..., code_dim) by one scalar: the running RMS, or the batch's own while it is tracked.
+
+        In training the gradient goes through the batch's RMS. Against a constant, shrinking every vector
+        would always pay (less quantisation noise), and the running RMS would follow it down to nothing.
+        """
         if not self.pinned:
             return vectors
-        if self.training:
-            with torch.no_grad():
-                rms = vectors.float().pow(2).mean().sqrt()
-                self.running_rms.lerp_(rms.to(self.running_rms.dtype), 1 - self.rms_momentum)
-        return vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype)
+        if not track:
+            return vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype)
+        rms = vectors.float().pow(2).mean().sqrt().clamp_min(1e-6)
+        with torch.no_grad():
+            self.running_rms.lerp_(rms.to(self.running_rms.dtype), 1 - self.rms_momentum)
+        return vectors / rms.to(vectors.dtype)
 
     def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return the index (...) int64 of the entry nearest to each scaled vector (..., code_dim), by squared
@@ -79,9 +84,8 @@ class DFaceQuantizer(nn.Module):
             return codes, ids
         if self.mode == "continuous":
             return vectors, ids
-        passed = vectors - vectors.detach()  # zero, with the gradient of the vectors
         if self.mode == "hard":
-            return codes + passed, ids
+            return codes, ids
         noise = torch.randn_like(vectors)
         error = (vectors - codes).norm(dim=-1, keepdim=True)
         noisy = vectors + error * noise / noise.norm(dim=-1, keepdim=True).clamp_min(1e-6)
@@ -89,7 +93,7 @@ class DFaceQuantizer(nn.Module):
             # Stillness is shown as exactly nothing, or the decoder would learn from what inference cannot
             # tell it; the gradient passes straight through, so that a motion worth seeing leaves the null
             # code's reach.
-            noisy = torch.where(ids[..., None] == 0, passed, noisy)
+            noisy = torch.where(ids[..., None] == 0, vectors - vectors.detach(), noisy)
         return noisy, ids
 
     @torch.no_grad()

@@ -37,7 +37,8 @@ class TextEncoder(nn.Module):
         """
         path = _packaged_model(name) or name
         config = AutoConfig.from_pretrained(path, **kwargs)
-        model_class = CLIPTextModelWithProjection if config.model_type == "clip" else AutoModel
+        is_clip = config.model_type in ("clip", "clip_text_model")
+        model_class = CLIPTextModelWithProjection if is_clip else AutoModel
         model = model_class.from_pretrained(path, **kwargs)
         return cls(model, AutoTokenizer.from_pretrained(path, **kwargs), name)
 

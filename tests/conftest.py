@@ -1,0 +1,75 @@
+"""What the tests of faces, pipelines and the command line share: a portrait in action, a tiny checkpoint."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from dface_hf import DFaceConfig, DFaceForVideoClassification
+from dface_hf.faces import fit_similarity, locate, make_detector, write_video
+from dface_hf.hub import write_checkpoint
+from dface_hf.synthesis import NuisanceConfig, TimeCourse, animate_portrait
+
+FPS = 30
+TINY = dict(
+    image_size=32,
+    patch_size=4,
+    hidden_size=32,
+    num_spatial_layers=1,
+    num_temporal_layers=1,
+    num_attention_heads=2,
+    head_dim=16,
+    code_dim=8,
+)
+
+
+@pytest.fixture(scope="session")
+def portrait() -> tuple[np.ndarray, tuple[int, int, int]]:
+    """The public-domain astronaut raises her brows once: (104, 256, 256, 3) uint8 at 30 fps, and the true
+    (onset, apex, offset)."""
+    image = np.ascontiguousarray(skimage.data.astronaut()[:256, 100:356])
+    matrix = fit_similarity(*locate(image, make_detector().detect(image)[0])).matrix
+    camera = NuisanceConfig.none().but(noise=(0.5, 1.5))
+    course = TimeCourse(rise=0.16, hold=0.04, fall=0.24)
+    frames, truth = animate_portrait(
+        image, matrix, {1: 2.5, 2: 2.5}, course, FPS, nuisances=camera, before=45, after=45
+    )
+    return np.stack(list(frames)), (truth[0].onset, truth[0].apex, truth[0].offset)
+
+
+@pytest.fixture(scope="session")
+def clip(portrait, tmp_path_factory) -> Path:
+    """The portrait as a video file."""
+    path = tmp_path_factory.mktemp("clips") / "portrait.mp4"
+    write_video(path, portrait[0], FPS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_faces(portrait) -> np.ndarray:
+    """The portrait and its mirror image beside it: (104, 256, 512, 3)."""
+    return np.concatenate([portrait[0], portrait[0][:, :, ::-1]], axis=2)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A tiny untrained checkpoint: classifier, tokenizer, image processor. Its codebook is spread out, so that
+    tokens differ."""
+    torch.manual_seed(0)
+    config = DFaceConfig(
+        tokenizer_config=TINY,
+        hidden_size=32,
+        intermediate_size=32,
+        num_attention_heads=2,
+        projection_dim=12,
+        id2label={0: "negative", 1: "positive", 2: "surprise", 3: "others"},
+        others_label="others",
+    )
+    model = DFaceForVideoClassification(config).eval()
+    texts = {"negative": "a frown", "positive": "a smile", "surprise": "brows up"}
+    model.dface.set_text_anchors(torch.randn(3, 12), texts, "random")
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    write_checkpoint(model, folder, "An untrained model for tests.\n")
+    return folder
