@@ -160,8 +160,8 @@ def test_boxes_are_in_pixels_of_the_clip_and_inside_it(portrait):
     (small_event,) = find_clip_events(frames, 0, 6, fps=FPS).events
     (large_event,) = find_clip_events(large, 0, 6, fps=FPS).events
     assert large_event.box == pytest.approx([7 * value for value in small_event.box], abs=60)
-    x, y, width, height = find_clip_events(frames[:, 80:, 90:], 0, 6, fps=FPS).events[0].box
-    assert x >= 0 and y >= 0 and x + width <= 166 and y + height <= 176
+    x, y, width, height = find_clip_events(frames[:, 72:, 74:], 0, 6, fps=FPS).events[0].box
+    assert x >= 0 and y >= 0 and x + width <= 182 and y + height <= 184
     assert all(type(value) is float for value in (x, y, width, height))
 
 
