@@ -55,8 +55,7 @@ def two_faces(portrait) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory) -> Path:
-    """A tiny untrained checkpoint: classifier, tokenizer, image processor. Its codebook is spread out, so that
-    tokens differ."""
+    """A tiny untrained checkpoint: classifier, tokenizer, image processor and card."""
     torch.manual_seed(0)
     config = DFaceConfig(
         tokenizer_config=TINY,

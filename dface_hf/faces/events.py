@@ -20,7 +20,7 @@ from .tracking import FaceTrack, FaceTracker
 from .video import open_frames
 
 MAX_SIDE = 1280  # larger frames are shrunk while decoded: a face keeps more pixels than any model reads
-SPOTTING_SIZE = 64  # side of the grey crops in which events are looked for
+SPOTTING_SIZE = 96  # side of the grey crops in which events are looked for
 SHORT_CLIP = 2.0  # seconds: a clip this short may be one cut-out event, with no rest around it
 SMALLEST_CROP = 32  # pixels: what `stabilise` needs
 EVENTS_AT_ONCE = 8  # whose frames are read in one pass and held in memory

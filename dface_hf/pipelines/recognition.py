@@ -82,6 +82,8 @@ class MicroExpressionRecognitionPipeline(Pipeline):
         if isinstance(inputs, (GeneratorType, Dataset)):
             return super().__call__(inputs, **kwargs)
         many = isinstance(inputs, (list, tuple)) and not (len(inputs) > 0 and _is_frame(inputs[0]))
+        if many and not inputs:
+            return []
         results = list(super().__call__(list(inputs) if many else [inputs], **kwargs))
         return results if many else results[0]
 

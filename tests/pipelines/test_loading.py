@@ -8,7 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dface_hf import DFaceForVideoClassification, DFaceTokenizerModel
-from dface_hf.pipelines.loading import CheckpointError, load_config, load_model, load_processor, load_recogniser
+from dface_hf.pipelines.loading import (
+    CheckpointError,
+    load_config,
+    load_model,
+    load_processor,
+    load_recogniser,
+)
 
 
 @pytest.fixture
@@ -44,7 +50,11 @@ BROKEN = {
     "another system": ("config.json", lambda data: b'{"model_type": "bert"}', "of a 'bert' model"),
     "a wrong value": ("config.json", config_with(hidden_size="big"), "'hidden_size' expected int"),
     "sizes that do not fit": ("config.json", config_with(hidden_size=33), "33 is not a multiple"),
-    "another codebook": ("config.json", other_codebook, r"codebook is \(32, 8\) in the weights, \(64, 8\) by"),
+    "another codebook": (
+        "config.json",
+        other_codebook,
+        r"codebook is \(32, 8\) in the weights, \(64, 8\) by",
+    ),
     "no weights": ("model.safetensors", None, "no file named model.safetensors"),
     "half the weights": ("model.safetensors", lambda data: data[: len(data) // 2], "cannot load the weights"),
     "text as weights": ("model.safetensors", lambda data: b"hello", "cannot load the weights"),
@@ -67,7 +77,10 @@ def test_a_broken_checkpoint_is_named_with_what_is_wrong(broken, name):
     ("change", "told"),
     [
         (lambda weights: weights["classifier.bias"].fill_(torch.nan), "classifier.bias holds NaN"),
-        (lambda weights: weights["classifier.bias"].fill_(torch.inf), "classifier.bias holds NaN or infinite"),
+        (
+            lambda weights: weights["classifier.bias"].fill_(torch.inf),
+            "classifier.bias holds NaN or infinite",
+        ),
         (lambda weights: weights.pop("classifier.bias"), "the weights lack classifier.bias"),
     ],
 )

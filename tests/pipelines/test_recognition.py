@@ -99,13 +99,15 @@ def test_every_kind_of_clip_gives_the_same(recognise, portrait, tmp_path):
     assert recognise(str(tmp_path), **options)["path"] == str(tmp_path)
 
 
-def test_lists_generators_and_datasets_are_several_clips(recognise, clip, portrait, result):
-    assert recognise([str(clip), str(clip)]) == [result, result]
-    assert recognise((str(clip),)) == [result] and recognise([]) == []
+def test_lists_generators_and_datasets_are_several_clips(recognise, clip, portrait):
+    options = {"onset": 45, "apex": 50}
+    one = recognise(str(clip), **options)
+    assert recognise([str(clip), str(clip)], **options) == [one, one]
+    assert recognise((str(clip),), **options) == [one] and recognise([]) == []
     arrays = recognise([portrait[0][:6], portrait[0][:8]], onset=0, apex=5, fps=30)
-    assert [one["frames"] for one in arrays] == [6, 8]
-    streamed = recognise((path for path in [str(clip)]))
-    assert not isinstance(streamed, (list, dict)) and list(streamed) == [result]
+    assert [result["frames"] for result in arrays] == [6, 8]
+    streamed = recognise((path for path in [str(clip)]), **options)
+    assert not isinstance(streamed, (list, dict)) and list(streamed) == [one]
 
     class Clips(torch.utils.data.Dataset):
         def __len__(self):
@@ -114,19 +116,16 @@ def test_lists_generators_and_datasets_are_several_clips(recognise, clip, portra
         def __getitem__(self, index):
             return str(clip)
 
-    assert list(recognise(Clips(), onset=45, apex=50)) == [recognise(str(clip), onset=45, apex=50)] * 2
+    assert list(recognise(Clips(), **options)) == [one, one]
 
 
 def test_batch_size_changes_nothing_but_the_batches(recognise, checkpoint, two_faces):
     together = recognise(two_faces, fps=30, faces="all")
     assert len(together["events"]) == 2
-    assert recognise(two_faces, fps=30, faces="all", batch_size=1)["events"] == together["events"]
     configured = pipeline(TASK, model=str(checkpoint), batch_size=1, faces="all", fps=30)
-    assert configured([two_faces, two_faces])[1]["events"] == together["events"]
     sizes, forward = [], configured.model.forward
     configured.model.forward = lambda **inputs: sizes.append(len(inputs["pixel_values"])) or forward(**inputs)
-    configured(two_faces)
-    assert sizes == [1, 1]
+    assert configured([two_faces])[0]["events"] == together["events"] and sizes == [1, 1]
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="batch_size must be at least 1"):
             recognise(two_faces, batch_size=wrong)
