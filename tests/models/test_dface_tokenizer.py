@@ -64,6 +64,17 @@ def test_each_token_is_read_from_its_own_code(tokenizer):
     assert difference.nonzero().flatten().tolist() == [5]
 
 
+def test_a_token_changes_its_own_part_of_the_picture_most():
+    torch.manual_seed(0)
+    model = DFaceTokenizerModel(DFaceTokenizerConfig(**TINY, decoder_head="pixels")).eval()
+    onset, ids = torch.rand(1, 3, 32, 32), torch.zeros(1, 16, dtype=torch.long)
+    changed = ids.clone()
+    changed[0, 0] = 7
+    difference = (model.decode(onset, ids).reconstruction - model.decode(onset, changed).reconstruction).abs()
+    cells = difference.unfold(2, 8, 8).unfold(3, 8, 8).mean(dim=(0, 1, 4, 5))
+    assert cells.argmax() == 0 and cells[0, 0] > 3 * cells[3, 3]
+
+
 def test_save_and_load_give_equal_outputs(tokenizer, pixel_values, tmp_path):
     tokenizer.train()
     tokenizer(pixel_values)  # moves the running statistics away from their initial values

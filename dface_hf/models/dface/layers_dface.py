@@ -167,6 +167,7 @@ class DFaceTokenizerLayer(GradientCheckpointingLayer):
         volume: torch.Tensor,
         context: torch.Tensor | None = None,
         position_bias: torch.Tensor | None = None,
+        context_bias: torch.Tensor | None = None,
         **kwargs,
     ) -> torch.Tensor:
         """Map (batch, time, height * width, hidden_size) to the same shape."""
@@ -176,7 +177,7 @@ class DFaceTokenizerLayer(GradientCheckpointingLayer):
         hidden = rows.flatten(0, 1)
         hidden = hidden + self.self_attn(hidden, position_bias=position_bias, **kwargs)[0]
         if self.cross_attn is not None:
-            hidden = hidden + self.cross_attn(hidden, context=context, **kwargs)[0]
+            hidden = hidden + self.cross_attn(hidden, context, context_bias, **kwargs)[0]
         hidden = hidden + self.feed_forward(hidden)
         rows = hidden.unflatten(0, batch)
         return rows.transpose(1, 2) if self.axis == "time" else rows
@@ -207,11 +208,12 @@ class DFaceTransformer(nn.Module):
         volume: torch.Tensor,
         context: torch.Tensor | None = None,
         position_bias: torch.Tensor | None = None,
+        context_bias: torch.Tensor | None = None,
         **kwargs,
     ) -> torch.Tensor:
         """Map (batch, time, height * width, hidden_size) to the same shape."""
         for layer in self.layers:
-            volume = layer(volume, context, position_bias, **kwargs)
+            volume = layer(volume, context, position_bias, context_bias, **kwargs)
         return self.norm(volume)
 
 
@@ -243,11 +245,38 @@ class DFaceRelativePositionBias(nn.Module):
         return table[index.reshape(side * side, side * side)].permute(2, 0, 1)[None]
 
 
+class DFaceTokenPositionBias(nn.Module):
+    """Where the tokens are: each head of the decoder's cross-attention prefers those near the patch, by a
+    slope.
+
+    Without it the tokens are a set: the decoder cannot know which cell a token belongs to, and the encoder
+    answers by writing one summary of the whole face into all sixteen. (In the published implementation the
+    mixing reshape takes this part, which `reference_compat` restores.)
+    """
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__()
+        self.grid_size, self.token_grid_size = config.grid_size, config.token_grid_size
+        self.num_null_key_values = config.num_null_key_values
+        self.slope = nn.Parameter(torch.ones(config.num_attention_heads))
+
+    def forward(self) -> torch.Tensor:
+        """Return (1, heads, patches, null pairs + tokens): minus slope x squared distance in cells."""
+        cells = self.token_grid_size
+        patch = (torch.arange(self.grid_size, device=self.slope.device) + 0.5) * cells / self.grid_size
+        token = torch.arange(cells, device=self.slope.device) + 0.5
+        squared = (patch[:, None] - token[None, :]).pow(2).to(self.slope.dtype)
+        distance = squared[:, None, :, None] + squared[None, :, None, :]  # (h, w, token h, token w)
+        bias = -self.slope[:, None, None] * distance.flatten(2).flatten(0, 1)
+        return F.pad(bias, (self.num_null_key_values, 0))[None]
+
+
 __all__ = [
     "DFaceFeedForward",
     "DFacePositionConv",
     "DFaceRelativePositionBias",
     "DFaceTokenizerAttention",
+    "DFaceTokenPositionBias",
     "DFaceTokenizerLayer",
     "DFaceTransformer",
 ]

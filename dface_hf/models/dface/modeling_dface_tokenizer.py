@@ -18,6 +18,7 @@ from .configuration_dface_tokenizer import DFaceTokenizerConfig
 from .layers_dface import (
     DFaceRelativePositionBias,
     DFaceTokenizerAttention,
+    DFaceTokenPositionBias,
     DFaceTransformer,
 )
 from .quantization_dface import DFaceQuantizer, perplexity
@@ -205,6 +206,8 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
             init.ones_(module.k_scale)
             if module.null_key_values is not None:
                 init.normal_(module.null_key_values, std=1.0)
+        elif isinstance(module, DFaceTokenPositionBias):
+            init.constant_(module.slope, 2.0)
         elif isinstance(module, nn.Linear):
             # A std of 0.02 would drown the tokens in the position embeddings at these widths.
             init.kaiming_uniform_(module.weight, a=5**0.5)
@@ -242,6 +245,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         self.reduction = DFaceReduction(config)
         self.quantizer = DFaceQuantizer(config)
         self.action_projection = nn.Linear(config.code_dim, config.hidden_size)
+        self.token_position_bias = None if config.reference_compat else DFaceTokenPositionBias(config)
         self.decoder = DFaceTransformer(config, config.num_decoder_layers, axis="space", cross_attention=True)
         head = DFacePixelHead if config.decoder_head == "pixels" else DFaceWarpHead
         self.decoder_head = head(config)
@@ -368,7 +372,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
     def _decode_features(self, onset: torch.Tensor, features: torch.Tensor, **kwargs) -> DFaceDecoderOutput:
         # Detached: the decoder may not shape the embedding, which belongs to the encoder.
         queries = self.patch_embeddings(onset[:, None]).detach()
-        states = self.decoder(queries, features, self.position_bias(), **kwargs)[:, 0]
+        nearness = None if self.token_position_bias is None else self.token_position_bias()
+        states = self.decoder(queries, features, self.position_bias(), nearness, **kwargs)[:, 0]
         return self.decoder_head(states, onset)
 
     def _check_frames(self, frames: torch.Tensor) -> None:
