@@ -30,7 +30,7 @@ def main() -> None:
     processor = AutoImageProcessor.from_pretrained(options.model)
     model = AutoModelForVideoClassification.from_pretrained(
         options.model, id2label=scheme.id2label, label2id=scheme.label2id, others_label=scheme.others,
-        anchor_texts=None, text_encoder=None, ignore_mismatched_sizes=True,
+        anchor_texts=None, class_weights=None, text_encoder=None, ignore_mismatched_sizes=True,
     )  # fmt: skip
     model.dface.tokenizer.requires_grad_(False)
 

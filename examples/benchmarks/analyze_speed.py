@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FPS, SIZE = 25, (640, 480)
-SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm"}
+SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg"}
 
 
 def main() -> None:

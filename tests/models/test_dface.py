@@ -131,6 +131,15 @@ def test_forward_compiles_without_a_graph_break(classifier, pixel_values):
     torch.testing.assert_close(compiled(pixel_values).reconstruction, tokenizer(pixel_values).reconstruction)
 
 
+def test_class_weights_of_other_classes_are_named(classifier, pixel_values, tmp_path):
+    classifier.config.class_weights = (1.0, 2.0, 1.0, 1.0)
+    classifier.save_pretrained(tmp_path)
+    labels = dict(id2label={0: "a", 1: "b"}, others_label=None, anchor_texts=None)
+    other = DFaceForVideoClassification.from_pretrained(tmp_path, ignore_mismatched_sizes=True, **labels)
+    with pytest.raises(ValueError, match="4 class_weights do not fit 2 classes"):
+        other(pixel_values, labels=torch.zeros(5, dtype=torch.long))
+
+
 def test_bf16_and_export(classifier, pixel_values):
     program = torch.export.export(classifier, (pixel_values,), strict=False)
     torch.testing.assert_close(program.module()(pixel_values).logits, classifier(pixel_values).logits)

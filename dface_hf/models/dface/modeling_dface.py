@@ -322,6 +322,11 @@ class DFaceForVideoClassification(DFacePreTrainedModel):
     def _loss(self, logits: torch.Tensor, output: DFaceModelOutput, labels: torch.Tensor) -> torch.Tensor:
         config = self.config
         weight = None if config.class_weights is None else logits.new_tensor(config.class_weights)
+        if weight is not None and len(weight) != logits.shape[-1]:
+            raise ValueError(
+                f"the checkpoint's {len(weight)} class_weights do not fit {logits.shape[-1]} classes; "
+                "load it with class_weights=None, or give one a class"
+            )
         loss = F.cross_entropy(logits, labels, weight=weight)
         loss = loss + config.entropy_weight * pooling_entropy(output.pooling_attention)
         loss = loss + config.edclip_weight * self.dface.edclip_loss(output, labels)
