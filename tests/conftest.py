@@ -53,9 +53,8 @@ def two_faces(portrait) -> np.ndarray:
     return np.concatenate([portrait[0], portrait[0][:, :, ::-1]], axis=2)
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory) -> Path:
-    """A tiny untrained checkpoint: classifier, tokenizer, image processor and card."""
+def tiny_classifier() -> DFaceForVideoClassification:
+    """A small untrained classifier with text anchors, always the same."""
     torch.manual_seed(0)
     config = DFaceConfig(
         tokenizer_config=TINY,
@@ -69,6 +68,13 @@ def checkpoint(tmp_path_factory) -> Path:
     model = DFaceForVideoClassification(config).eval()
     texts = {"negative": "a frown", "positive": "a smile", "surprise": "brows up"}
     model.dface.set_text_anchors(torch.randn(3, 12), texts, "random")
+    return model
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A tiny untrained checkpoint: classifier, tokenizer, image processor and card."""
+    model = tiny_classifier()
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     write_checkpoint(model, folder, "An untrained model for tests.\n")
     return folder

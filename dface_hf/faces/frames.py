@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class Frame:
     image: np.ndarray
 
 
-class FrameSource:
+class FrameSource(ABC):
     """A clip that streams its frames; memory does not grow with its length.
 
     Attributes:
@@ -54,8 +55,9 @@ class FrameSource:
         if text not in self.warnings:
             self.warnings.append(text)
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        raise NotImplementedError
+        """Stream the frames from the first one on."""
 
     def read(self, indices: Iterable[int]) -> dict[int, Frame]:
         """Read a few frames by index.

@@ -47,9 +47,10 @@ class DFaceTokenizerConfig(PreTrainedConfig):
             the temporal stack, which are ordered ((batch height width) time), as (batch time height width);
             (2) the codes are reshaped to (batch, code_dim, tokens) without moving axes, so that **every
             decoded token mixes all codes of the pair**; (3) no code is pinned at zero and vectors are not
-            rescaled, so that a still face has an arbitrary code map. With these quirks a claim about the
-            *position* of a token (an ablation of 2-D positions, a per-cell edit) says little about position,
-            because (2) has already spread each code over all tokens.
+            rescaled, so that a still face has an arbitrary code map; (4) the decoder is not told which cell a
+            token belongs to, as (2) has already given each token features of its own. With these quirks a
+            claim about the *position* of a token (an ablation of 2-D positions, a per-cell edit) says little
+            about position, because (2) has already spread each code over all tokens.
     """
 
     model_type = "dface_tokenizer"
