@@ -32,6 +32,14 @@ Model = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")]
 Detector = Annotated[str, typer.Option(help="Face detector: haar, yunet or mediapipe.")]
+Stabilise = Annotated[
+    bool | None,
+    typer.Option(
+        "--stabilise/--no-stabilise",
+        help="Take head motion and light out of the apex frame.",
+        show_default="as the checkpoint was trained",
+    ),
+]
 
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi")
@@ -62,7 +70,7 @@ def analyze(
     detector: Detector = "haar",
     sensitivity: Annotated[float, typer.Option(min=0.01, help="Larger finds more events.")] = 1.0,
     macro: Annotated[bool, typer.Option("--macro", help="Also report longer expressions.")] = False,
-    stabilise: Annotated[bool, typer.Option(help="Take head motion and light out of the apex frame.")] = True,
+    stabilise: Stabilise = None,
 ) -> None:
     """Find the micro-expressions of clips and read their tokens and emotions."""
     from dface_hf.faces import make_detector
@@ -73,7 +81,8 @@ def analyze(
     for target, suffixes in ((json_file, ()), (csv_file, ()), (overlay, VIDEOS), (plot, PICTURES)):
         check_target(target, clips, suffixes)
     options = dict(onset=onset, apex=apex, offset=offset, fps=fps, faces=faces, sensitivity=sensitivity)
-    options |= dict(detector=make_detector(detector), stabilised=stabilise, batch_size=batch_size)
+    options |= dict(detector=make_detector(detector), batch_size=batch_size)
+    options |= {} if stabilise is None else {"stabilised": stabilise}
     options |= dict(kinds=("micro", "macro") if macro else ("micro",), return_images=True)
     results, failed = _analyse_all(load_recogniser(model, device), clips, options)
     if json_file:
@@ -116,7 +125,7 @@ def tokenize(
     onset: Annotated[Path, typer.Argument(help="Photo of the face at rest.")],
     apex: Annotated[Path, typer.Argument(help="Photo of the same face in action, from the same camera.")],
     aligned: Annotated[bool, typer.Option("--aligned", help="The images are aligned crops already.")] = False,
-    stabilise: Annotated[bool, typer.Option(help="Take head motion and light out of the apex.")] = True,
+    stabilise: Stabilise = None,
     model: Model = DEFAULT_CHECKPOINT,
     detector: Detector = "haar",
 ) -> None:
@@ -126,9 +135,11 @@ def tokenize(
     from dface_hf import DFaceTokenizerModel
     from dface_hf.faces import align_pair
     from dface_hf.pipelines.loading import load_model, load_processor
+    from dface_hf.pipelines.recognition import crop_options
 
     tokenizer, processor = load_model(model, DFaceTokenizerModel), load_processor(model)
-    pair = align_pair(onset, apex, aligned=aligned, stabilised=stabilise, detector=detector)
+    options = crop_options(tokenizer.config) | ({} if stabilise is None else {"stabilised": stabilise})
+    pair = align_pair(onset, apex, aligned=aligned, detector=detector, **options)
     pixel_values = processor(pair, return_tensors="pt").pixel_values
     with torch.no_grad():
         ids = tokenizer.encode(*pixel_values.unbind(dim=1))[0]
@@ -162,6 +173,45 @@ def info(
         rows |= {f"  {label}": text for label, text in (config.anchor_texts or {}).items()}
     for name, value in rows.items():
         print(f"{name:18} {value}")
+
+
+@app.command(
+    epilog="Examples: `dface convert laq.pt dface-base` · "
+    "`dface convert laq.pt dface-casme3 --classifier cls.pt --labels happy,surprise,negative,others` · "
+    "`dface convert laq_openx.pt lapa --preset lapa`"
+)
+def convert(
+    original: Annotated[Path, typer.Argument(help="File of the published tokenizer's weights (.pt).")],
+    output: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
+    image_size: Annotated[int, typer.Option(min=1, help="Side of the training images in pixels.")] = 256,
+    classifier: Annotated[Path | None, typer.Option(help="File of the classifier's weights.")] = None,
+    num_labels: Annotated[int | None, typer.Option(min=1, help="Number of classes, to be checked.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Class names in the order of the logits: a,b,c.")] = None,
+    preset: Annotated[str, typer.Option(help="dface or lapa.")] = "dface",
+) -> None:
+    """Turn weights of the published D-FACE, or of LAPA, into a checkpoint folder."""
+    from dface_hf.hub import check_output, write_converted
+    from dface_hf.models.dface.convert_dface_original import convert_original
+
+    check_output(output)
+    names = None if labels is None else [name.strip() for name in labels.split(",")]
+    conversion = convert_original(original, image_size, preset, classifier, num_labels, names)
+    told = write_converted(conversion, output)
+    config = told["tokenizer"]
+    rows = {
+        "tensors read": f"{told['tensors']}, all placed ({told['empty']} empty)",
+        "left aside": ", ".join(conversion.aside) or "nothing",
+        "parameters": f"{told['parameters']:,}",
+        "image size": f"{config.image_size} px, {config.grid_size}x{config.grid_size} patches",
+        "tokens": f"{config.num_action_tokens} of {config.codebook_size} codes",
+        "null map": " ".join(map(str, told["null_action_ids"])),
+        "classes": ", ".join(told["classes"]) or "none",
+        "written": output,
+    }
+    for name, value in rows.items():
+        print(f"{name:18} {value}")
+    for note in conversion.notes:
+        console.print(f"[yellow]{escape(note)}[/]")
 
 
 @app.command(epilog="Example: `dface demo --output demo`")

@@ -1,11 +1,14 @@
-"""Make the embedded checkpoint `dface-mini`, from nothing but a seed: under two CPU hours.
+"""Make the embedded checkpoint `dface-mini`: two CPU hours, resumable.
 
-    python examples/make_dface_mini.py                       # the shipped checkpoint, resumable
-    python examples/make_dface_mini.py --steps 20 --pairs 512 --clips 256 --work /tmp/tiny --output
-    /tmp/tiny/out
+    python examples/make_dface_mini.py --faces FACES --fields action_fields.npz  # the shipped checkpoint
+    python examples/make_dface_mini.py                            # the same from nothing but a seed
+    python examples/make_dface_mini.py --steps 20 --batches 4 --pairs 512 --clips 256 --work /tmp/tiny \\
+        --output /tmp/tiny/out
 
-Pretrains the tokenizer on synthetic pairs, trains classifier and EDCLIP head on its tokens, measures both on
-identities of other seeds, and writes weights and card.
+Pretrains the tokenizer on pairs with known motion, of procedural faces or, where they are at hand, also of
+openly licensed portraits (`--faces`, tier A of its index.csv) with measured motion (`--fields`) and of their
+videos; trains classifier and EDCLIP head on its tokens; measures both on identities of other seeds; and
+writes weights and card.
 """
 
 import argparse
@@ -19,7 +22,14 @@ import torch
 
 from dface_hf import DEFAULT_CHECKPOINT, DFaceTokenizerConfig
 from dface_hf.analysis import evaluate_tokenizer
-from dface_hf.data import pretraining_pairs
+from dface_hf.data import (
+    MixedPairs,
+    RepeatedPairs,
+    VideoPairs,
+    pretraining_pairs,
+    real_pairs,
+    real_portraits,
+)
 from dface_hf.hub import UNSEEN_SEED, train_checkpoint
 from dface_hf.training import PretrainConfig, pretrain
 from dface_hf.training.checkpointing import write_folder, write_json
@@ -27,25 +37,25 @@ from dface_hf.training.checkpointing import write_folder, write_json
 
 def main() -> None:
     options = parse_arguments()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(options.threads)
     folder, seed, config = Path(options.work), options.seed, DFaceTokenizerConfig()
     recipe = PretrainConfig(
-        steps=options.steps, continuous_steps=options.steps // 10, batch_size=options.batch_size, seed=seed
+        steps=options.steps,
+        continuous_steps=options.steps // 5,
+        batch_size=options.batch_size,
+        mixed_precision="bf16",
+        seed=seed,
     )
-    # No more faces than pairs: painting them takes its time.
-    stream = pretraining_pairs(config.image_size, seed, bank=min(2048, options.steps * options.batch_size))
-    tokenizer = pretrain(config, stream, recipe, folder / "tokenizer", resume=True).eval()
+    tokenizer = pretrain(config, training_pairs(options), recipe, folder / "tokenizer", resume=True).eval()
     unseen = (
-        pretraining_pairs(
-            config.image_size, UNSEEN_SEED + n, amplitude=recipe.amplitude, bank=min(512, options.clips)
-        )
-        for n in (0, 1)
+        pretraining_pairs(config.image_size, UNSEEN_SEED + n, bank=min(512, options.clips)) for n in (0, 1)
     )
     tokens = evaluate_tokenizer(tokenizer, *unseen, clips=(options.clips, options.clips // 2))
     print(json.dumps(tokens, indent=2))
 
     command = f"python examples/make_dface_mini.py {' '.join(sys.argv[1:])}".strip()
     evidence = {"pretraining": vars(recipe), "tokens": tokens, "command": command}
+    evidence |= {"real_faces": bool(options.faces), "measured_fields": bool(options.fields)}
     heads = train_checkpoint(
         tokenizer, folder / "heads", pairs=options.pairs, epochs=options.epochs,
         text_encoder=options.text_encoder, seed=seed, resume=True, evidence=evidence,
@@ -56,12 +66,33 @@ def main() -> None:
     write_folder(options.output, lambda partial: shutil.copytree(model, partial, dirs_exist_ok=True))
 
 
+def training_pairs(options: argparse.Namespace) -> MixedPairs:
+    """Procedural faces with the package's motion fields; where they are at hand, real portraits with measured
+    fields (as often) and pairs of real videos (one batch in seven)."""
+    size, seed, batches, cache = DFaceTokenizerConfig().image_size, options.seed, options.batches, None
+    # No more faces than pairs: painting them takes its time.
+    bank = min(600, batches * options.batch_size)
+    procedural = pretraining_pairs(size, seed, bank=bank, refresh_every=0)
+    streams = [(RepeatedPairs(procedural, batches), 0.45)]
+    if options.faces:
+        cache = Path(options.work) / "faces"
+        faces = real_portraits(options.faces, "train", size * 3 // 2, cache).faces
+        portraits = pretraining_pairs(size, seed, options.fields, faces)
+        videos = real_pairs(options.faces, "train", tiers="A", per_identity=120, size=size, cache=cache)
+        streams += [(RepeatedPairs(portraits, batches), 0.40), (VideoPairs(videos.clips, size, seed), 0.15)]
+    return MixedPairs(streams, seed)
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", default=DEFAULT_CHECKPOINT, help="folder of the checkpoint")
     parser.add_argument("--work", default="runs/dface-mini", help="folder of the resumable run")
+    parser.add_argument("--faces", help="folder of portraits and videos with an index.csv")
+    parser.add_argument("--fields", help="file of measured motion fields")
+    parser.add_argument("--batches", type=int, default=320, help="batches of a stream before it repeats")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--steps", type=int, default=2000, help="steps of the tokenizer")
     parser.add_argument("--batch-size", type=int, default=48)
     parser.add_argument("--pairs", type=int, default=24000, help="pairs that the heads are trained on")

@@ -1,10 +1,12 @@
 """The user stories in examples/ run, at their smallest."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForVideoClassification
 
 import dface_hf
@@ -53,3 +55,29 @@ def test_finetune_with_trainer(tmp_path, monkeypatch, capsys):
     assert "synthetic" in capsys.readouterr().out
     model = AutoModelForVideoClassification.from_pretrained(tmp_path)
     assert model.config.num_labels == 5 and model.config.others_label == "others"
+
+
+def test_tokenizer_speed(monkeypatch, capsys):
+    run("benchmarks/tokenizer_speed.py", "--quick", "--threads", "1", monkeypatch=monkeypatch)
+    told = capsys.readouterr().out
+    assert "| 1 | reference |" in told and "| 1 | bfloat16 |" in told
+    assert "| dtype=torch.bfloat16 | 99." in told or "| dtype=torch.bfloat16 | 100." in told
+
+
+def test_benchmark_of_tokens(tmp_path, monkeypatch, capsys):
+    where = ["--data", str(tmp_path / "none"), "--cache", str(tmp_path / "kept")]
+    threads = torch.get_num_threads()
+    run(
+        "benchmarks/tokens.py", "--smoke", "--json", str(tmp_path / "r.json"), *where, monkeypatch=monkeypatch
+    )
+    torch.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    for absent in ("action_fields.npz", "index.csv", "megc2019"):
+        assert f"{absent} is absent: what needs it is left out" in printed
+    for row in ("| all ones |", "| Farneback flow of 128 px at 16x16 |", "| dface-mini: tokens, one-hot |"):
+        assert row in printed
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["smoke"] is True and "5. Real videos" not in printed
+    probes = next(part for title, part in report.items() if title.startswith("1-3"))
+    assert all(set(row) == {"1 micro", "1 macro"} for row in probes.values())
+    assert probes["Farneback flow of 128 px at 16x16"]["1 macro"] > probes["all ones"]["1 macro"]

@@ -1,18 +1,31 @@
 """The streams that models are trained on: pairs as stabilisation leaves them."""
 
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import torch
+import torch.nn.functional as F
 
-from dface_hf.synthesis import NuisanceConfig, PairSampler, faces_from_images, load_fields
+from dface_hf.synthesis import NuisanceConfig, PairBatch, PairSampler, faces_from_images, load_fields
 
+from .pair_clips import PairClips
 from .synthetic_me import emotion_pairs
 
-#: What is left between two frames after stabilisation and brightness matching, at the noise of a 64 px crop,
-#: in which several pixels of the camera have been averaged.
-RESIDUAL_NUISANCES = NuisanceConfig(drift=0.2, rotation=0.15, scale=0.002, noise=(0.3, 1.5))
+#: What is left between two frames after stabilisation and brightness matching, at the noise of a 128 px crop.
+RESIDUAL_NUISANCES = NuisanceConfig(drift=0.2, rotation=0.15, scale=0.002, noise=(0.6, 3.0))
+
+
+def residual_nuisances(size: int) -> NuisanceConfig:
+    """`RESIDUAL_NUISANCES` at a crop size in pixels: a smaller crop averages several pixels of the camera."""
+    low, high = RESIDUAL_NUISANCES.noise
+    share = min(1.0, size / 128)
+    return RESIDUAL_NUISANCES.but(noise=(low * share, high * share))
 
 
 def pretraining_pairs(
@@ -31,10 +44,115 @@ def pretraining_pairs(
         identities: (n, 3, side, side) aligned faces in [0, 1]; procedural faces by default.
         options: Whatever else `PairSampler` takes.
     """
-    known = dict(nuisances=RESIDUAL_NUISANCES, still_share=0.15, bank=2048, refresh_every=20)
+    known = dict(nuisances=residual_nuisances(size), still_share=0.12, amplitude=(0.5, 6.0))
+    known |= {} if identities is not None else dict(bank=2048, refresh_every=20)
     return PairSampler(
         size, fields=load_fields(size, fields), identities=identities, seed=seed, **(known | options)
     )
+
+
+@dataclass(frozen=True)
+class StoredPairs:
+    """A batch of pairs, and what is known about them.
+
+    Attributes:
+        onset: (batch, 3, height, width) float32 in [0, 1], of 8 bits.
+        apex: The same.
+        weights: (batch, actions) weight of each action field; None where it is not known.
+        backward: (batch, 2, height / 4, width / 4) backward motion in px of the crop; None where not known.
+    """
+
+    onset: torch.Tensor
+    apex: torch.Tensor
+    weights: torch.Tensor | None
+    backward: torch.Tensor | None
+
+
+class RepeatedPairs:
+    """The first batches of a stream over and over: drawing a pair takes longer than learning from it.
+
+    Args:
+        stream: Where the pairs are drawn, once.
+        batches: How many batches are kept, in memory, as bytes: 13 KB a pair of 64 px, 115 KB of 128 px.
+    """
+
+    def __init__(self, stream: PairSampler, batches: int):
+        self.stream, self.batches = stream, batches
+        self.kept: dict[int, tuple[torch.Tensor, ...]] = {}
+
+    @property
+    def amplitude(self) -> tuple[float, float]:
+        return self.stream.amplitude
+
+    @property
+    def num_actions(self) -> int:
+        return self.stream.num_actions
+
+    def sample(self, batch: int, step: int | None = None, twins: bool = False) -> StoredPairs:
+        """The pairs of a step; those of step + `batches` are the same."""
+        index = (step or 0) % self.batches
+        if index not in self.kept or len(self.kept[index][0]) != batch:
+            drawn = self.stream.sample(batch, index, twins=twins)
+            frames = ((frame * 255 + 0.5).byte() for frame in (drawn.onset, drawn.apex))
+            self.kept[index] = (*frames, drawn.weights, F.avg_pool2d(drawn.backward, 4).half())
+        onset, apex, weights, backward = self.kept[index]
+        return StoredPairs(onset.float() / 255, apex.float() / 255, weights, backward.float())
+
+
+class MixedPairs:
+    """Whole batches of several streams in turn, by shares.
+
+    Args:
+        streams: Sources of pairs, each with its share of the batches.
+        seed: Which stream a step draws from is a function of (seed, step).
+    """
+
+    amplitude: tuple[float, float] | None = None
+
+    def __init__(
+        self, streams: Sequence[tuple[PairSampler | RepeatedPairs | VideoPairs, float]], seed: int = 0
+    ):
+        self.streams = [stream for stream, _ in streams]
+        self.shares, self.seed = [share for _, share in streams], seed
+        self.num_actions = max(stream.num_actions for stream in self.streams)
+
+    def sample(self, batch: int, step: int | None = None, twins: bool = False) -> PairBatch | StoredPairs:
+        """The pairs of a step, all of one stream."""
+        chosen = random.Random(f"{self.seed} {step}").choices(self.streams, self.shares)[0]
+        return chosen.sample(batch, step, twins=twins)
+
+
+class VideoPairs:
+    """Pairs of real videos, of which nothing is known but the frames.
+
+    Args:
+        clips: Aligned, stabilised pairs, such as those of `real_pairs`.
+        size: Side of the crops in pixels.
+        seed: The stream is a function of (seed, step).
+    """
+
+    amplitude: tuple[float, float] | None = None
+    num_actions = 0
+
+    def __init__(self, clips: PairClips, size: int, seed: int = 0):
+        self.clips, self.size, self.seed = clips, size, seed
+
+    def sample(self, batch: int, step: int | None = None, twins: bool = False) -> StoredPairs:
+        """Pairs drawn evenly over the persons, half of them mirrored; there are no twins."""
+        generator = np.random.default_rng([self.seed, step or 0])
+        persons = np.unique(self.clips.identity)
+        rows = [
+            generator.choice(np.flatnonzero(self.clips.identity == person))
+            for person in generator.choice(persons, batch)
+        ]
+        frames = [self._frames(getattr(self.clips, name)[rows]) for name in ("onset", "apex")]
+        mirrored = torch.from_numpy(generator.random(batch) < 0.5)[:, None, None, None]
+        onset, apex = (torch.where(mirrored, frame.flip(-1), frame) for frame in frames)
+        return StoredPairs(onset, apex, None, None)
+
+    def _frames(self, pixels: np.ndarray) -> torch.Tensor:
+        frames = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        return F.interpolate(frames, size=(self.size, self.size), mode="area")
 
 
 def aligned_faces(folder: str | Path, size: int = 64) -> torch.Tensor:
@@ -60,5 +178,5 @@ def aligned_faces(folder: str | Path, size: int = 64) -> torch.Tensor:
 
 def labelled_pairs(scheme: str = "default4", size: int = 64, seed: int = 0, **options) -> PairSampler:
     """Return the endless stream of pairs with class labels for training heads, every class equally often."""
-    known = dict(nuisances=RESIDUAL_NUISANCES, amplitude=(0.5, 3.0), bank=2048, refresh_every=20)
+    known = dict(nuisances=residual_nuisances(size), amplitude=(0.5, 3.0), bank=2048, refresh_every=20)
     return emotion_pairs(scheme, size=size, seed=seed, **(known | options))

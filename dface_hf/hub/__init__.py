@@ -3,5 +3,14 @@
 from .build import UNSEEN_SEED, build_classifier, train_checkpoint
 from .cards import render_card
 from .checkpoint import write_checkpoint
+from .converted import check_output, write_converted
 
-__all__ = ["UNSEEN_SEED", "build_classifier", "render_card", "train_checkpoint", "write_checkpoint"]
+__all__ = [
+    "UNSEEN_SEED",
+    "build_classifier",
+    "check_output",
+    "render_card",
+    "train_checkpoint",
+    "write_checkpoint",
+    "write_converted",
+]

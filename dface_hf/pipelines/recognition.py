@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from transformers import BatchFeature, Pipeline
 
 from dface_hf.faces import ClipEvents, FaceEvent, Stabilised, find_clip_events
+from dface_hf.models import DFaceTokenizerConfig
 
 CLIP_OPTIONS = (
     "onset",
@@ -41,9 +42,10 @@ class MicroExpressionRecognitionPipeline(Pipeline):
 
     Call it on one clip, or on a list, generator or dataset of clips. A clip is a video file, a folder of
     numbered images, an array (frames, height, width, 3) or a list of frames (arrays or PIL images). Options:
-    those of `dface_hf.faces.find_clip_events`, `batch_size` (events that go through the model at once) and
-    `return_images` (adds `onset_image` and `apex_image`, the aligned crops, to each event, and `score` and
-    `threshold`, the spotting curve, to the clip).
+    those of `dface_hf.faces.find_clip_events` (`size` and `stabilised` as `crop_options` tells by default),
+    `batch_size` (events that go through the model at once) and `return_images` (adds `onset_image` and
+    `apex_image`, the aligned crops, to each event, and `score` and `threshold`, the spotting curve, to the
+    clip).
 
     Each result is `{"path", "fps", "frames", "events", "warnings"}`; an event has `onset`, `apex`, `offset`
     (frames), `onset_s`, `apex_s`, `offset_s` (seconds), `label`, `scores` (class -> probability),
@@ -98,7 +100,7 @@ class MicroExpressionRecognitionPipeline(Pipeline):
         return kwargs, forward, {} if return_images is None else {"return_images": return_images}
 
     def preprocess(self, clip: Any, **options) -> dict[str, Any]:
-        found = find_clip_events(clip, **options)
+        found = find_clip_events(clip, **crop_options(self.model.config.tokenizer_config) | options)
         pairs = [[event.onset_image, event.apex_image] for event in found.events]
         inputs = self.image_processor(pairs, return_tensors="pt") if pairs else BatchFeature()
         return {"clip": found, **inputs}
@@ -130,7 +132,7 @@ class MicroExpressionRecognitionPipeline(Pipeline):
         scores = output.logits.float().softmax(-1).tolist()
         weights = output.pooling_attention.float()
         weights = (weights / weights.sum(-1, keepdim=True)).tolist()  # in bf16 they sum to 1 within 1e-2 only
-        cosines = output.similarities
+        cosines = output.get("similarities")  # the pipeline drops fields that are None
         cosines = [[]] * len(scores) if cosines is None else cosines.float().tolist()
         return [
             {
@@ -142,6 +144,12 @@ class MicroExpressionRecognitionPipeline(Pipeline):
             }
             for k, ids in enumerate(output.action_ids.tolist())
         ]
+
+
+def crop_options(tokenizer: DFaceTokenizerConfig) -> dict[str, Any]:
+    """Crops for a tokenizer unless the user says otherwise: no smaller than it reads them, and
+    stabilised unless it is the published implementation, whose pairs were not."""
+    return {"size": max(128, tokenizer.image_size), "stabilised": not tokenizer.reference_compat}
 
 
 def describe_event(event: FaceEvent, read: dict[str, Any]) -> dict[str, Any]:
@@ -189,4 +197,4 @@ def _is_frame(item: Any) -> bool:
     return getattr(item, "ndim", 0) == 2 or (getattr(item, "ndim", 0) == 3 and item.shape[-1] in (1, 3, 4))
 
 
-__all__ = ["MicroExpressionRecognitionPipeline", "describe_event"]
+__all__ = ["MicroExpressionRecognitionPipeline", "crop_options", "describe_event"]

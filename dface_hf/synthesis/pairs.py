@@ -27,7 +27,7 @@ from .nuisances import (
     light_ramp,
     luminance,
 )
-from .rendering import Stage, largest_motion
+from .rendering import Stage, backward_shift, largest_motion
 from .seeds import seed_of, seeded
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26)
@@ -66,6 +66,8 @@ class PairBatch:
         weights: (B, K) weight of each action field.
         flow: (B, 2, S, S) forward motion (dx, dy) of the onset's pixels by the action alone, in px of the
             crop.
+        backward: (B, 2, S, S) the same motion backwards: where the skin seen at a pixel after the action came
+            from, relative to it, in px of the crop.
         camera: (B, 4) head movement from onset to apex: shift x, y (px of 128), degrees, relative scale
             change.
         amplitude: (B,) largest motion by the action, in px of a 128 crop.
@@ -81,6 +83,7 @@ class PairBatch:
     units: torch.Tensor
     weights: torch.Tensor
     flow: torch.Tensor
+    backward: torch.Tensor
     camera: torch.Tensor
     amplitude: torch.Tensor
     identity: torch.Tensor
@@ -157,14 +160,38 @@ class PairSampler:
         self._modes = identity_modes(size)
         self._noise = NoiseBank(size, seed_of("noise", seed))
 
+    @property
+    def num_actions(self) -> int:
+        """Columns of ``PairBatch.weights``."""
+        return len(self.fields.units)
+
     # -- the stream
     # ------------------------------------------------------------------------------------------------
 
-    def sample(self, batch: int, step: int | None = None) -> PairBatch:
-        """The pairs of a step (the next one when ``step`` is None)."""
-        generator, faces = self._begin(step, "pairs")
-        weights, truth = self._draw_actions(batch, generator)
-        identity = torch.randint(len(faces), (batch,), generator=generator)
+    def sample(self, batch: int, step: int | None = None, twins: bool = False) -> PairBatch:
+        """The pairs of a step (the next one when ``step`` is None).
+
+        Args:
+            batch: Pairs.
+            step: Place in the stream.
+            twins: Let the second half of the batch do what the first half does, on other faces and with
+                nuisances of their own: pair i + batch / 2 is the twin of pair i.
+
+        Raises:
+            ValueError: Twins of an odd batch.
+        """
+        if twins and batch % 2:
+            raise ValueError(f"twins need an even batch, not {batch}")
+        generator, faces = self._begin(step, "same action" if twins else "pairs")
+        weights, truth = self._draw_actions(batch // 2 if twins else batch, generator)
+        identity = torch.randint(len(faces), (len(weights),), generator=generator)
+        if twins:
+            offset = torch.randint(1, max(2, len(faces)), (len(weights),), generator=generator)
+            identity = torch.cat([identity, (identity + offset) % len(faces)])
+            weights, truth = (
+                weights.repeat(2, 1),
+                {name: torch.cat([value, value]) for name, value in truth.items()},
+            )
         rendered = self._render(faces[identity], weights, truth.pop("identical"), generator)
         amplitude = largest_motion(rendered["flow"]) * REFERENCE_SIZE / self.size
         return PairBatch(weights=weights, identity=identity, amplitude=amplitude, **truth, **rendered)
@@ -172,21 +199,11 @@ class PairSampler:
     def sample_same_action(self, batch: int, step: int | None = None) -> PairBatch:
         """Pairs of a step in which a second identity (``onset_b``, ``apex_b``) does the same, nuisances
         its own."""
-        generator, faces = self._begin(step, "same action")
-        weights, truth = self._draw_actions(batch, generator)
-        identity = torch.randint(len(faces), (batch,), generator=generator)
-        other = (identity + torch.randint(1, max(2, len(faces)), (batch,), generator=generator)) % len(faces)
-        both = torch.cat([identity, other])
-        rendered = self._render(
-            faces[both], weights.repeat(2, 1), truth.pop("identical").repeat(2), generator
-        )
-        second = {name: rendered[name][batch:] for name in ("onset", "apex")}
-        rendered = {name: value[:batch] for name, value in rendered.items()}
-        amplitude = largest_motion(rendered["flow"]) * REFERENCE_SIZE / self.size
+        both = self.sample(2 * batch, step, twins=True)
+        first = {f.name: getattr(both, f.name)[:batch] for f in dataclass_fields(both) if f.name[-2:] != "_b"}
         return PairBatch(
-            weights=weights, identity=identity, amplitude=amplitude, identity_b=other,
-            onset_b=second["onset"], apex_b=second["apex"], **truth, **rendered,
-        )  # fmt: skip
+            **first, onset_b=both.onset[batch:], apex_b=both.apex[batch:], identity_b=both.identity[batch:]
+        )
 
     def state_dict(self) -> dict[str, int]:
         """What is needed to go on later with the same stream."""
@@ -311,9 +328,14 @@ class PairSampler:
             "onset": onset,
             "apex": apex,
             "flow": flow * (self.size / 2),
+            "backward": self._backward(flow, stage.rest),
             "camera": camera,
             "blink": blink,
         }
+
+    def _backward(self, flow: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
+        shift = backward_shift(flow, rest.expand(len(flow), -1, -1, -1), iterations=2)
+        return shift.permute(0, 3, 1, 2) * (self.size / 2)
 
     def _mirrored(self, faces: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         flip = torch.rand(len(faces), generator=generator) < self.nuisances.mirror

@@ -18,6 +18,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from dface_hf.models import DFaceForVideoClassification
 
+from .accelerator import new_accelerator
 from .checkpointing import checkpoints, save_checkpoint, write_json
 
 
@@ -84,7 +85,7 @@ def train_heads(
     if config.balance_classes:
         model.config.class_weights = class_weights(train.labels, model.config.id2label)
     # Both are needed for a resumed run to see the same batches and dropout as an uninterrupted one.
-    accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True))
+    accelerator = new_accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True))
     model.dface.tokenizer.requires_grad_(False)
     data = TensorDataset(train.action_ids, train.labels)
     order = torch.Generator().manual_seed(config.seed)

@@ -9,7 +9,16 @@ from dface_hf.analysis import (
     pooled_difference,
     tokenise,
 )
-from dface_hf.data import labelled_pairs, pretraining_pairs
+from dface_hf.analysis.probes import (
+    ActionUnitProbe,
+    difference_of,
+    flow_of,
+    subject_probe,
+    tuned_probe,
+    unit_scores,
+)
+from dface_hf.analysis.tokens import codebook_use, reconstruction, represent, token_agreement
+from dface_hf.data import PairClips, labelled_pairs, pretraining_pairs, render_clips
 
 CONFIG = DFaceTokenizerConfig(
     image_size=32, patch_size=4, hidden_size=32, num_spatial_layers=1, num_attention_heads=2, head_dim=16
@@ -49,3 +58,101 @@ def test_tokenised_pairs_carry_their_classes():
     ids, labels = tokenise(tokenizer, labelled_pairs("default4", 32, seed=0, bank=32, refresh_every=0), 100)
     assert ids.shape == (128, 16) and labels.shape == (128,)
     assert set(labels.tolist()) == {0, 1, 2, 3}
+
+
+def test_f1_by_unit():
+    predicted = np.array([[1, 0, 0], [1, 1, 0]])
+    truth = np.array([[1, 0, 0], [0, 1, 1]])
+    result = unit_scores(predicted, truth, (1, 2, 4))
+    assert result.f1 == {1: 2 / 3, 2: 1.0, 4: 0.0}, "a unit that is never found counts 0"
+
+
+def test_the_strength_of_a_probe_is_chosen_on_faces_it_was_not_fitted_on():
+    rng = np.random.default_rng(0)
+    units = (rng.random((400, 1)) < 0.5).astype(np.uint8)
+    groups = rng.integers(0, 40, 400)
+    weak = 0.4 * units + rng.normal(size=(400, 200))  # a faint sign in each of many features
+    assert tuned_probe(weak, units, groups, (1,)).strength == 0.001
+    chosen = tuned_probe(weak[:, :1] + 3 * units, units, groups, (1,))
+    assert chosen.score(weak[:, :1] + 3 * units, units).macro_f1 > 0.8
+    assert ActionUnitProbe((1,)).fit(weak, units).score(weak, units).macro_f1 > 0.95, "overfitted"
+
+
+def test_a_subject_probe_tells_faces_apart_only_by_what_stays():
+    rng = np.random.default_rng(0)
+    who = rng.integers(0, 10, 300)
+    accuracy, chance = subject_probe(np.eye(10)[who] + 0.1 * rng.normal(size=(300, 10)), who)
+    assert accuracy > 0.95 and 0.1 <= chance < 0.2
+    assert subject_probe(rng.normal(size=(300, 10)), who)[0] < 0.25
+
+
+def shifted_clips(shift: int = 2) -> PairClips:
+    """Smooth pictures that move to the right."""
+    noise = torch.nn.functional.interpolate(torch.rand(4, 3, 12, 12), 80, mode="bicubic").clamp(0, 1)
+    pictures = (noise * 255).byte().permute(0, 2, 3, 1).numpy()
+    onset, apex = pictures[:, 8:72, 8:72], pictures[:, 8:72, 8 - shift : 72 - shift]
+    return PairClips(onset, apex, np.zeros((4, 0), np.uint8), np.arange(4))
+
+
+def test_flow_and_difference_of_clips():
+    clips = shifted_clips()
+    x, y = flow_of(clips, grid=8).reshape(4, 8, 8, 2)[:, 2:-2, 2:-2].transpose(3, 0, 1, 2)
+    assert abs(x.mean() - 2) < 0.3 and abs(y).mean() < 0.3
+    halved = flow_of(clips, side=32, grid=8).reshape(4, 8, 8, 2)[:, 2:-2, 2:-2, 0]
+    assert abs(halved.mean() - 1) < 0.3, "pixels of the shrunk crop"
+    assert difference_of(clips, 64).shape == (4, 1024)
+    same = PairClips(clips.onset, clips.onset, clips.units, clips.identity)
+    assert not difference_of(same).any()
+
+
+def test_what_a_tokenizer_says_of_clips_is_what_it_encodes():
+    torch.manual_seed(0)
+    tokenizer = DFaceTokenizerModel(CONFIG).eval()
+    clips = render_clips(pretraining_pairs(32, bank=32, refresh_every=0), 6)
+    read = represent(tokenizer, clips)
+    frames = torch.cat(list(clips.pixel_values(32)))
+    with torch.no_grad():
+        ids = tokenizer.encode(*frames.unbind(1))
+    assert (read.ids == ids.numpy()).all() and read.vectors.shape == read.codes.shape == (6, 16, 32)
+    assert (read.codes == tokenizer.quantizer.codes()[ids].detach().numpy()).all()
+    assert list(read.features) == list(read.VIEWS)
+    assert (read.features["tokens, one-hot"].reshape(6, 16, 32).argmax(-1) == read.ids).all()
+
+
+def test_codebook_use_leaves_the_null_code_out():
+    ids = np.array([[0, 0, 1, 1], [0, 2, 1, 2]])
+    use = codebook_use(ids, 5)
+    assert use["dead_codes"] == 2 and use["null_share"] == 3 / 8
+    shares = np.array([3, 2]) / 5
+    assert np.isclose(use["perplexity"], np.exp(-(shares * np.log(shares)).sum()), atol=1e-4)
+    assert codebook_use(np.zeros((2, 4), int), 5) == {"perplexity": 0.0, "dead_codes": 4, "null_share": 1.0}
+
+
+def test_agreement_is_that_of_all_pairs_of_actions():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 3, (2, 30, 16))
+    found = token_agreement(a, b, 3)
+    counts = np.zeros((2, 2))
+    for i in range(30):
+        for j in range(30):
+            moves = (a[i] > 0) | (b[j] > 0)
+            counts[int(i != j)] += ((a[i] == b[j]) & moves).sum(), moves.sum()
+    same, different = counts[:, 0] / counts[:, 1]
+    assert np.isclose(found["same"], same) and np.isclose(found["different"], different)
+    assert abs(found["corrected"]) < 0.1, "chance"
+    assert token_agreement(a, a, 3)["corrected"] == 1.0
+    assert token_agreement(0 * a, 0 * a, 3)["corrected"] == 0.0, "stillness is no agreement"
+
+
+def test_reconstruction_is_measured_against_copying_and_other_tokens():
+    torch.manual_seed(0)
+    tokenizer = DFaceTokenizerModel(CONFIG).eval()
+    clips = shifted_clips()
+    found = reconstruction(tokenizer, clips)
+    with torch.no_grad():
+        frames = torch.cat(list(clips.pixel_values(32)))
+        onset, apex = frames.unbind(1)
+        drawn = tokenizer.decode(onset, tokenizer.encode(onset, apex)).reconstruction
+    expected = (drawn - apex).abs().mean() / (onset - apex).abs().mean()
+    assert np.isclose(found["l1"], float(expected), atol=1e-3)
+    assert found == reconstruction(tokenizer, clips) and 0 <= found["own_better"] <= 1

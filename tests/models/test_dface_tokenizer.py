@@ -3,7 +3,9 @@ import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
 from transformers import AutoModel
 
-from dface_hf import DFaceTokenizerConfig, DFaceTokenizerModel
+from dface_hf import DEFAULT_CHECKPOINT, DFaceTokenizerConfig, DFaceTokenizerModel
+from dface_hf.data import pretraining_pairs
+from dface_hf.models.dface.layers_dface import eager_attention_forward, pair_attention_forward
 from dface_hf.models.dface.quantization_dface import DFaceQuantizer, perplexity
 
 from .conftest import TINY
@@ -23,10 +25,22 @@ def test_swapping_the_frames_negates_the_action(tokenizer, pixel_values):
     torch.testing.assert_close(forward, -backward, atol=1e-5, rtol=0)
 
 
-def test_a_change_of_brightness_is_no_action(tokenizer):
+def test_a_change_of_brightness_is_no_action():
+    torch.manual_seed(0)
+    # With the frames themselves before it: before training, nothing else gives the first LayerNorm its scale.
+    tokenizer = DFaceTokenizerModel(DFaceTokenizerConfig(**TINY, appearance=True)).eval()
     onset = torch.rand(3, 3, 32, 32) * 0.6 + 0.2
     vectors = tokenizer.action_vectors(torch.stack([onset, onset * 0.9 + 0.05], dim=1))
     assert vectors.abs().max() < 1e-4
+
+
+def test_a_change_of_brightness_is_no_action_for_the_shipped_tokenizer():
+    tokenizer = DFaceTokenizerModel.from_pretrained(DEFAULT_CHECKPOINT).eval()
+    size = tokenizer.config.image_size
+    onset = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+    assert tokenizer.action_vectors(torch.stack([onset, onset * 0.9 + 0.05], dim=1)).abs().max() < 1e-3
+    noisy = onset + 2e-3 * torch.randn(onset.shape, generator=torch.Generator().manual_seed(1))
+    assert tokenizer.encode(onset, noisy).eq(0).all()
 
 
 def test_encode_decode_shapes_and_types(tokenizer, pixel_values):
@@ -103,7 +117,7 @@ def test_gradient_checkpointing_gives_the_same_gradient(tokenizer, pixel_values)
         torch.manual_seed(0)
         tokenizer.quantizer.running_rms.fill_(1)
         tokenizer(pixel_values).loss.backward()
-        gradients.append(tokenizer.patch_embeddings.projection.weight.grad.clone())
+        gradients.append(tokenizer.motion_projection.weight.grad.clone())
     torch.testing.assert_close(*gradients)
 
 
@@ -111,6 +125,41 @@ def test_eager_and_sdpa_agree(tokenizer, pixel_values):
     vectors = tokenizer.action_vectors(pixel_values)
     tokenizer.set_attn_implementation("eager")
     torch.testing.assert_close(vectors, tokenizer.action_vectors(pixel_values), atol=1e-5, rtol=1e-4)
+
+
+def test_attention_over_two_tokens_is_attention():
+    query, key, value = torch.randn(3, 4, 2, 2, 8).unbind(0)
+    expected, weights = eager_attention_forward(torch.nn.Module(), query, key, value, None, scaling=8.0)
+    assert weights.max() > 0.9 and weights.min() < 0.1
+    torch.testing.assert_close(pair_attention_forward(query, key, value, 8.0), expected)
+
+
+def test_compiles_in_one_graph(tokenizer, pixel_values):
+    compiled = torch.compile(tokenizer.action_vectors, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(pixel_values), tokenizer.action_vectors(pixel_values))
+
+
+def test_half_precision_spares_the_difference_and_the_codebook(tokenizer, pixel_values, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    half = DFaceTokenizerModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert half.dtype == half.spatial_encoder.layers[0].feed_forward.up_proj.weight.dtype == torch.bfloat16
+    kept = [*half.reduction.parameters(), half.quantizer.codebook, half.quantizer.running_rms]
+    assert {tensor.dtype for tensor in kept} == {torch.float32}
+    output = half(pixel_values)
+    assert output.reconstruction.dtype == output.action_vectors.dtype == torch.float32
+    output.loss.backward()
+
+
+def test_half_precision_leaves_99_of_100_ids():
+    model = DFaceTokenizerModel.from_pretrained(DEFAULT_CHECKPOINT)
+    half = DFaceTokenizerModel.from_pretrained(DEFAULT_CHECKPOINT, dtype=torch.bfloat16)
+    pairs = pretraining_pairs(model.config.image_size, seed=3, bank=64).sample(256)
+    with torch.no_grad():
+        ids = model.encode(pairs.onset, pairs.apex)
+        assert ids.ne(0).float().mean() > 0.1
+        assert half.encode(pairs.onset, pairs.apex).eq(ids).float().mean() >= 0.99
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert model.encode(pairs.onset, pairs.apex).eq(ids).float().mean() >= 0.99
 
 
 def test_exports(tokenizer, pixel_values):
@@ -152,6 +201,7 @@ def test_reference_compat_mixes_tokens_and_has_no_null_code():
         **TINY,
         decoder_head="pixels",
         reference_compat=True,
+        appearance=True,
         motion_channels=False,
         match_brightness=False,
         normalize_loss=False,
@@ -236,8 +286,28 @@ def test_revival_replaces_dead_codes_by_distinct_vectors_and_spares_the_null_cod
     assert made.usage.sum() == 0
 
 
+def test_lengths_are_compressed_and_directions_are_not():
+    made, vectors = quantizer(length_knee=1.0).eval(), torch.randn(6, 8)
+    lengths = torch.tensor([0.0, 1e-4, 0.1, 1.0, 10.0, 100.0])[:, None]
+    vectors = torch.nn.functional.normalize(vectors, dim=-1) * lengths
+    scaled = made.scale(vectors)
+    torch.testing.assert_close(scaled.norm(dim=-1, keepdim=True), torch.asinh(lengths), atol=1e-5, rtol=1e-3)
+    cosine = torch.nn.functional.cosine_similarity(scaled[1:], vectors[1:])
+    torch.testing.assert_close(cosine, torch.ones(5))
+
+
+def test_straight_mode_gives_codewords_and_lets_the_gradient_through():
+    made = quantizer().train()
+    made.mode = "straight"
+    vectors = (3 * torch.randn(4, 16, 8)).requires_grad_()
+    codes, ids = made(vectors)
+    torch.testing.assert_close(codes, made.codes()[ids])
+    codes.sum().backward()
+    assert vectors.grad.eq(1).all() and made.codebook.grad.abs().sum() > 0
+
+
 def test_running_rms_scales_all_vectors_by_one_number():
-    made = quantizer(rms_momentum=0.0).train()
+    made = quantizer(rms_momentum=0.0, length_knee=0).train()
     vectors = torch.randn(4, 16, 8) * 3
     vectors.requires_grad_()
     scaled = made.scale(vectors, track=True)

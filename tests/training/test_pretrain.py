@@ -33,20 +33,23 @@ class ShiftStream:
     step."""
 
     amplitude = (1.0, 1.0)
+    num_actions = 1
 
-    def sample(self, batch, step=None):
+    def sample(self, batch, step=None, twins=False):
         generator = torch.Generator().manual_seed(step)
         onset = torch.rand(batch, 3, 32, 32, generator=generator)
-        moving = torch.arange(batch) % 4 > 0
-        apex = torch.where(moving[:, None, None, None], onset.roll(1, dims=3), onset)
-        return SimpleNamespace(onset=onset, apex=apex, units=moving[:, None].float())
+        moving = (torch.arange(batch) % (batch // 2) % 4 > 0)[:, None, None, None]
+        apex = torch.where(moving, onset.roll(1, dims=3), onset)
+        backward = torch.where(moving, torch.tensor([-1.0, 0.0])[:, None, None], 0.0).expand(-1, 2, 32, 32)
+        weights = moving[:, :, 0, 0].float()
+        return SimpleNamespace(onset=onset, apex=apex, weights=weights, backward=backward)
 
 
 class Interrupted(ShiftStream):
-    def sample(self, batch, step=None):
+    def sample(self, batch, step=None, twins=False):
         if step >= 10:
             raise KeyboardInterrupt
-        return super().sample(batch, step)
+        return super().sample(batch, step, twins)
 
 
 def weights(folder):
@@ -109,8 +112,8 @@ def test_a_tracker_that_is_not_installed_is_named(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     class Broken(ShiftStream):
-        def sample(self, batch, step=None):
-            pair = super().sample(batch, step)
+        def sample(self, batch, step=None, twins=False):
+            pair = super().sample(batch, step, twins)
             pair.apex = pair.apex * float("nan")
             return pair
 
@@ -119,7 +122,14 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 
 def test_the_curriculum_narrows_and_the_quantiser_changes_mode():
-    recipe = PretrainConfig(steps=100, continuous_steps=10, hard_share=0.3)
+    recipe = PretrainConfig(
+        steps=100,
+        continuous_steps=10,
+        hard_share=0.3,
+        commitment_weight=0,
+        amplitude=(0.5, 3.0),
+        first_amplitude=(2.0, 6.0),
+    )
     assert recipe.amplitude_at(0) == pytest.approx(recipe.first_amplitude)
     assert recipe.amplitude_at(50) == pytest.approx(recipe.amplitude)
     assert recipe.amplitude_at(99) == pytest.approx(recipe.amplitude)
@@ -131,3 +141,4 @@ def test_the_curriculum_narrows_and_the_quantiser_changes_mode():
         "hard",
         "hard",
     ]
+    assert PretrainConfig(steps=100, continuous_steps=10, hard_share=0.3).mode_at(70) == "straight"

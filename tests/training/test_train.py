@@ -4,6 +4,7 @@ import torch
 
 from dface_hf import DFaceConfig, DFaceForVideoClassification
 from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, score, train_heads
+from dface_hf.training.accelerator import new_accelerator
 from dface_hf.training.train import class_weights
 
 LABELS = {0: "negative", 1: "positive", 2: "others"}
@@ -39,7 +40,7 @@ def clips(count=240, seed=0):
 def test_heads_learn_and_the_tokenizer_does_not(tmp_path):
     made = model()
     before = {name: value.clone() for name, value in made.dface.tokenizer.state_dict().items()}
-    trained = train_heads(made, clips(), TrainConfig(epochs=12, learning_rate=3e-3), tmp_path)
+    trained = train_heads(made, clips(), TrainConfig(epochs=20, learning_rate=3e-3), tmp_path)
     scores = evaluate_heads(trained, clips(seed=1))
     assert scores["classifier"]["uf1"] > 0.9 and scores["edclip"]["uf1"] > 0.9
     assert scores["edclip"]["n"] == int((clips(seed=1).labels < 2).sum())
@@ -93,3 +94,8 @@ def test_scores_are_pooled_means_over_classes():
     assert result["uf1"] == pytest.approx((4 / 6 + 2 / 3 + 2 / 3) / 3)
     assert result["accuracy"] == pytest.approx(4 / 6) and result["n"] == 6
     assert result["confusion"] == [[2, 1, 0], [0, 1, 0], [1, 0, 1]]
+
+
+def test_a_run_does_not_inherit_the_precision_of_the_one_before():
+    assert new_accelerator("bf16").mixed_precision == "bf16"
+    assert new_accelerator().mixed_precision == "no"

@@ -5,18 +5,28 @@ import math
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+#: What `reference_compat=True` needs: the published implementation has none of these additions.
+REFERENCE_SETTINGS = {
+    "appearance": True,
+    "decoder_head": "pixels",
+    "motion_channels": False,
+    "match_brightness": False,
+    "normalize_loss": False,
+    "motion_weight": 0,
+}
+
 
 @strict
 class DFaceTokenizerConfig(PreTrainedConfig):
     r"""
-    Configuration of [`DFaceTokenizerModel`]. The defaults are the `mini` size (64 px); the paper's size is
+    Configuration of [`DFaceTokenizerModel`]. The defaults are the `mini` size (128 px); the paper's size is
     `image_size=256, patch_size=16, hidden_size=512, num_spatial_layers=6, num_temporal_layers=6,
     num_attention_heads=8, head_dim=64`.
 
     Args:
         image_size (`int`): Side of the square aligned crop in pixels.
         patch_size (`int`): Side of a patch; `image_size / patch_size` is the grid, a power of two times the
-            token grid.
+            token grid unless `reduction_convs` says otherwise.
         num_channels (`int`): Colour channels.
         hidden_size (`int`): Width of all transformer layers.
         num_spatial_layers (`int`): Layers that attend inside each frame.
@@ -29,11 +39,18 @@ class DFaceTokenizerConfig(PreTrainedConfig):
         feedforward_dropout (`float`): Dropout inside the feed-forward layers.
         codebook_size (`int`), code_dim (`int`): Entries of the codebook and their dimension.
         num_action_tokens (`int`): Tokens of a pair, a square number, in raster order.
+        reduction_convs (`list[list[int]]`, *optional*): Stride and padding of each 3x3 convolution between
+            the patch grid and the token grid, for example `[[2, 1], [1, 0]]` for 8 -> 4 -> 2 (LAPA) or
+            `[[2, 1], [2, 0]]` for 16 -> 8 -> 3. By default stride 2 and padding 1, as often as it takes.
         decoder_head (`str`): `"pixels"` predicts the apex frame directly (paper); `"warp"` predicts a
             backward flow and a residual on the onset frame.
         motion_channels (`bool`): Also show the encoder `motion_gain` times each frame's deviation from the
             pair's mean.
-        motion_gain (`float`): Gain of the motion channels.
+        motion_gain (`float`): Gain of the deviation.
+        motion_levels (`int`): Scales at which local motion (x and y, estimated from brightness constancy)
+            joins the motion channels; 0 for none.
+        appearance (`bool`): Show the encoder the frames themselves. Without, it sees the motion channels
+            only, and tokens cannot depend on looks.
         match_brightness (`bool`): Give both frames the pair's average mean and contrast before encoding.
         motion_weight (`float`): Weight of moving pixels in the reconstruction loss; 0 is the paper's plain
             MSE.
@@ -41,6 +58,8 @@ class DFaceTokenizerConfig(PreTrainedConfig):
             motion counts as much as a large one.
         null_radius (`float`): Scaled vectors at most this long are always code 0: the other entries are kept
             at twice the length, so that none is spent on noise.
+        length_knee (`float`): Length, in units of the RMS, above which the length of a vector counts by its
+            logarithm; 0 leaves lengths as they are.
         rms_momentum (`float`): Momentum of the running RMS that scales the pre-code vectors.
         reference_compat (`bool`): Restore the published implementation as it is, so that its weights give its
             numbers: (1) the 3x3x3 position convolution pads time causally, by (2, 0), and reads the rows of
@@ -56,8 +75,8 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     model_type = "dface_tokenizer"
     base_config_key = "tokenizer_config"
 
-    image_size: int = 64
-    patch_size: int = 8
+    image_size: int = 128
+    patch_size: int = 16
     num_channels: int = 3
     hidden_size: int = 128
     num_spatial_layers: int = 2
@@ -71,13 +90,17 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     codebook_size: int = 32
     code_dim: int = 32
     num_action_tokens: int = 16
+    reduction_convs: list | tuple | None = None
     decoder_head: str = "warp"
     motion_channels: bool = True
     motion_gain: float | int = 8.0
+    motion_levels: int = 3
+    appearance: bool = False
     match_brightness: bool = True
     motion_weight: float | int = 4.0
     normalize_loss: bool = True
-    null_radius: float | int = 1.0
+    null_radius: float | int = 0.5
+    length_knee: float | int = 1.0
     rms_momentum: float | int = 0.99
     reference_compat: bool = False
     initializer_range: float = 0.02
@@ -85,6 +108,10 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         if self.num_decoder_layers is None:
             self.num_decoder_layers = self.num_spatial_layers
+        if isinstance(self.reduction_convs, (list, tuple)):  # lists, as JSON gives them back
+            self.reduction_convs = [
+                list(conv) if isinstance(conv, tuple) else conv for conv in self.reduction_convs
+            ]
         super().__post_init__(**kwargs)
 
     @property
@@ -98,9 +125,11 @@ class DFaceTokenizerConfig(PreTrainedConfig):
         return math.isqrt(self.num_action_tokens)
 
     @property
-    def num_reduction_layers(self) -> int:
-        """Stride-2 convolutions between the patch grid and the token grid."""
-        return int(math.log2(self.grid_size // self.token_grid_size))
+    def reduction_steps(self) -> list[list[int]]:
+        """Stride and padding of each 3x3 convolution between the patch grid and the token grid."""
+        if self.reduction_convs is not None:
+            return self.reduction_convs
+        return [[2, 1]] * int(math.log2(self.grid_size // self.token_grid_size))
 
     @property
     def feedforward_size(self) -> int:
@@ -116,30 +145,56 @@ class DFaceTokenizerConfig(PreTrainedConfig):
         side = self.token_grid_size
         if side * side != self.num_action_tokens:
             raise ValueError(f"num_action_tokens {self.num_action_tokens} is not a square number")
-        ratio, rest = divmod(self.grid_size, side)
-        if rest or ratio & (ratio - 1) or ratio < 1:
-            raise ValueError(
-                f"a patch grid of {self.grid_size} cannot be halved down to a token grid of {side}; "
-                "choose image_size / patch_size as a power of two times the token grid"
-            )
+        if self.reduction_convs is None:
+            self._validate_halving()
+        else:
+            self._validate_reduction_convs()
         if self.decoder_head not in ("pixels", "warp"):
             raise ValueError(f"decoder_head must be 'pixels' or 'warp', not {self.decoder_head!r}")
+        if not (self.appearance or self.motion_channels):
+            raise ValueError("appearance=False needs motion_channels=True: the encoder would see nothing")
+        if self.motion_levels < 0 or self.image_size < 3 * 2 ** max(self.motion_levels - 1, 0):
+            raise ValueError(
+                f"motion_levels {self.motion_levels} does not fit frames of {self.image_size} px; "
+                "choose 0 to 3"
+            )
         if self.codebook_size < 2:
             raise ValueError(f"codebook_size must be at least 2, not {self.codebook_size}")
         if self.reference_compat:
             self._validate_reference_compat()
 
+    def _validate_halving(self):
+        side = self.token_grid_size
+        ratio, rest = divmod(self.grid_size, side)
+        if rest or ratio & (ratio - 1) or ratio < 1:
+            raise ValueError(
+                f"a patch grid of {self.grid_size} cannot be halved down to a token grid of {side}; "
+                "choose image_size / patch_size as a power of two times the token grid, or reduction_convs"
+            )
+
+    def _validate_reduction_convs(self):
+        sides = [self.grid_size]
+        for conv in self.reduction_convs:
+            if not (isinstance(conv, list) and [type(number) for number in conv] == [int, int]):
+                raise ValueError(f"reduction_convs holds {conv!r}; each convolution is [stride, padding]")
+            stride, padding = conv
+            if stride < 1 or padding not in (0, 1) or sides[-1] + 2 * padding < 3:
+                raise ValueError(
+                    f"reduction_convs: a 3x3 convolution of stride {stride} and padding {padding} does not "
+                    f"fit a grid of {sides[-1]}; strides are 1 or more, paddings 0 or 1"
+                )
+            sides.append((sides[-1] + 2 * padding - 3) // stride + 1)
+        if sides[-1] != self.token_grid_size:
+            raise ValueError(
+                f"reduction_convs lead from the patch grid to {' -> '.join(map(str, sides))}, "
+                f"not to a token grid of {self.token_grid_size} ({self.num_action_tokens} action tokens)"
+            )
+
     def _validate_reference_compat(self):
-        ours = {
-            "decoder_head": (self.decoder_head, "pixels"),
-            "motion_channels": (self.motion_channels, False),
-            "match_brightness": (self.match_brightness, False),
-            "normalize_loss": (self.normalize_loss, False),
-            "motion_weight": (self.motion_weight, 0),
-        }
-        for name, (value, needed) in ours.items():
+        for name, needed in REFERENCE_SETTINGS.items():
+            value = getattr(self, name)
             if value != needed:
                 raise ValueError(f"reference_compat=True needs {name}={needed!r}, not {value!r}")
 
 
-__all__ = ["DFaceTokenizerConfig"]
+__all__ = ["REFERENCE_SETTINGS", "DFaceTokenizerConfig"]

@@ -3,6 +3,10 @@
 Hidden states are a volume of shape (batch, time, height * width, hidden_size). Three things differ from a
 plain vision transformer: a depth-wise 3x3x3 position convolution before each layer, queries and keys that are
 L2-normalised with a learned scale, and a GEGLU feed-forward layer.
+
+Hidden states stay in float32 whatever the weights' type: an action is the small difference of two frames that
+are nearly equal, and rounding both of them to bfloat16 after every layer would change one moving token in
+nine. Only what a matrix product, a convolution or attention reads is rounded.
 """
 
 from collections.abc import Callable
@@ -38,6 +42,30 @@ def eager_attention_forward(
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
+def pair_attention_forward(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    """Attention over two tokens (batch, heads, 2, head_dim) -> (batch, 2, heads, head_dim).
+
+    Two weights that sum to one are a sigmoid of the scores' difference: sums over whole tensors instead of
+    thousands of 2x2 matrices.
+    """
+    contrast = query * (key[:, :, :1] - key[:, :, 1:])
+    first = (scaling * contrast.sum(dim=-1, keepdim=True)).sigmoid()
+    first = first.to(value.dtype)  # under autocast the scores are float32
+    return torch.lerp(value[:, :, 1:], value[:, :, :1], first).transpose(1, 2)
+
+
+class DFaceLayerNorm(nn.LayerNorm):
+    """LayerNorm that computes, and returns, float32 whatever the type of input and weights."""
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Map (..., size) to the same shape."""
+        dtype = torch.promote_types(hidden_states.dtype, torch.float32)
+        weight, bias = self.weight.to(dtype), self.bias.to(dtype)
+        return F.layer_norm(hidden_states.to(dtype), self.normalized_shape, weight, bias, self.eps)
+
+
 class DFaceTokenizerAttention(nn.Module):
     """Self- or cross-attention with L2-normalised queries and keys.
 
@@ -52,8 +80,8 @@ class DFaceTokenizerAttention(nn.Module):
         self.config = config
         self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
         inner = self.num_heads * self.head_dim
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.context_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = DFaceLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.context_norm = DFaceLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.q_proj = nn.Linear(config.hidden_size, inner, bias=False)
         self.kv_proj = nn.Linear(config.hidden_size, 2 * inner, bias=False)
         self.o_proj = nn.Linear(inner, config.hidden_size, bias=False)
@@ -71,21 +99,34 @@ class DFaceTokenizerAttention(nn.Module):
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Map (batch, tokens, hidden_size) to the same shape; also the attention weights where kept."""
+        dtype = self.q_proj.weight.dtype
         source = hidden_states if context is None else self.context_norm(context)
-        query = self._split(self.q_proj(self.norm(hidden_states)))
-        key, value = map(self._split, self.kv_proj(source).chunk(2, dim=-1))
+        query = self._split(self.q_proj(self.norm(hidden_states).to(dtype)))
+        key, value = map(self._split, self.kv_proj(source.to(dtype)).chunk(2, dim=-1))
         if self.null_key_values is not None:
             null = self.null_key_values.to(key.dtype).expand(key.shape[0], -1, -1, -1)
             key = torch.cat([null[:, :, 0::2], key], dim=2)
             value = torch.cat([null[:, :, 1::2], value], dim=2)
-        query = F.normalize(query, dim=-1) * self.q_scale
-        key = F.normalize(key, dim=-1) * self.k_scale
-        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
-        bias = None if position_bias is None else position_bias.to(query.dtype)
-        output, weights = attention(self, query, key, value, bias, scaling=ATTENTION_SCALE, **kwargs)
+        # Only the product of the two scales matters: one pass less over the keys.
+        query, key = F.normalize(query, dim=-1) * (self.q_scale * self.k_scale), F.normalize(key, dim=-1)
+        output, weights = self._attend(query, key, value, position_bias, **kwargs)
         return self.o_proj(output.flatten(2)), weights
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        bias: torch.Tensor | None,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        implementation = self.config._attn_implementation
+        pair = query.shape[2] == key.shape[2] == 2 and bias is None
+        if pair and implementation != "eager":
+            return pair_attention_forward(query, key, value, ATTENTION_SCALE), None
+        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        bias = None if bias is None else bias.to(query.dtype)
+        return attention(self, query, key, value, bias, scaling=ATTENTION_SCALE, **kwargs)
 
     def _split(self, states: torch.Tensor) -> torch.Tensor:
         """(batch, tokens, heads * head_dim) -> (batch, heads, tokens, head_dim)."""
@@ -111,7 +152,7 @@ class DFacePositionConv(nn.Module):
         """Map (batch, time, height * width, hidden_size) to the same shape; time is 1 or 2."""
         frames = volume.unflatten(2, (self.grid_size, self.grid_size)).permute(
             0, 1, 4, 2, 3
-        )  # (b, t, c, h, w)
+        )  # (b, t, c, h, w), channels last in memory
         output = self._causal(frames) if self.reference_compat else self._symmetric(frames)
         return output.flatten(3).transpose(2, 3)
 
@@ -119,18 +160,18 @@ class DFacePositionConv(nn.Module):
         same = self.conv.weight[:, :, 1]
         if frames.shape[1] == 1:
             return self._conv2d(frames[:, 0], same, self.conv.bias)[:, None]
+        onset, apex = frames.unbind(dim=1)
         other = (self.conv.weight[:, :, 0] + self.conv.weight[:, :, 2]) / 2
-        mean, half = frames.mean(dim=1), (frames[:, 0] - frames[:, 1]) / 2
-        mean = self._conv2d(mean, same + other, self.conv.bias)
-        half = self._conv2d(half, same - other, None)
+        mean = self._conv2d(onset + apex, (same + other) / 2, self.conv.bias)
+        half = self._conv2d(onset - apex, (same - other) / 2, None)
         return torch.stack([mean + half, mean - half], dim=1)
 
     def _causal(self, frames: torch.Tensor) -> torch.Tensor:
-        padded = F.pad(frames.transpose(1, 2), (1, 1, 1, 1, 2, 0))
+        padded = F.pad(frames.transpose(1, 2).to(self.conv.weight.dtype), (1, 1, 1, 1, 2, 0))
         return self.conv(padded).transpose(1, 2)
 
     def _conv2d(self, image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        return F.conv2d(image, weight, bias, padding=1, groups=weight.shape[0])
+        return F.conv2d(image.to(weight.dtype), weight, bias, padding=1, groups=weight.shape[0])
 
 
 class DFaceFeedForward(nn.Module):
@@ -138,15 +179,17 @@ class DFaceFeedForward(nn.Module):
 
     def __init__(self, config: DFaceTokenizerConfig):
         super().__init__()
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = DFaceLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.up_proj = nn.Linear(config.hidden_size, 2 * config.feedforward_size, bias=False)
         self.dropout = nn.Dropout(config.feedforward_dropout)
         self.down_proj = nn.Linear(config.feedforward_size, config.hidden_size, bias=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Map (..., hidden_size) to the same shape."""
-        value, gate = self.up_proj(self.norm(hidden_states)).chunk(2, dim=-1)
-        return self.down_proj(self.dropout(value * F.gelu(gate)))
+        hidden_states = self.norm(hidden_states).to(self.up_proj.weight.dtype)
+        value, gate = self.up_proj(hidden_states).chunk(2, dim=-1)
+        # Contiguous: the inner width is odd, and on a CPU the end of each row would go value by value.
+        return self.down_proj(self.dropout(value * F.gelu(gate.contiguous())))
 
 
 class DFaceTokenizerLayer(GradientCheckpointingLayer):
@@ -201,7 +244,7 @@ class DFaceTransformer(nn.Module):
         self.layers = nn.ModuleList(
             DFaceTokenizerLayer(config, axis, cross_attention=cross_attention) for _ in range(num_layers)
         )
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = DFaceLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(
         self,
@@ -212,6 +255,7 @@ class DFaceTransformer(nn.Module):
         **kwargs,
     ) -> torch.Tensor:
         """Map (batch, time, height * width, hidden_size) to the same shape."""
+        volume = volume.to(torch.promote_types(volume.dtype, torch.float32))
         for layer in self.layers:
             volume = layer(volume, context, position_bias, context_bias, **kwargs)
         return self.norm(volume)
@@ -242,7 +286,8 @@ class DFaceRelativePositionBias(nn.Module):
         position = torch.arange(side, device=weight.device)
         delta = position[:, None] - position[None, :] + side - 1  # (side, side), 0 .. 2 side - 2
         index = delta[:, None, :, None] * (2 * side - 1) + delta[None, :, None, :]  # (h, w, h, w)
-        return table[index.reshape(side * side, side * side)].permute(2, 0, 1)[None]
+        # Contiguous, as attention reads it once a layer.
+        return table[index.reshape(side * side, side * side)].permute(2, 0, 1)[None].contiguous()
 
 
 class DFaceTokenPositionBias(nn.Module):
@@ -273,6 +318,7 @@ class DFaceTokenPositionBias(nn.Module):
 
 __all__ = [
     "DFaceFeedForward",
+    "DFaceLayerNorm",
     "DFacePositionConv",
     "DFaceRelativePositionBias",
     "DFaceTokenizerAttention",

@@ -16,17 +16,21 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
 from .layers_dface import (
+    DFaceLayerNorm,
     DFaceRelativePositionBias,
     DFaceTokenizerAttention,
     DFaceTokenPositionBias,
     DFaceTransformer,
 )
+from .motion_dface import local_motion
 from .quantization_dface import DFaceQuantizer, perplexity
 
 # Mean squared difference that sensor noise alone (sigma about 2 grey levels) leaves between two frames.
 NOISE_FLOOR = 1e-4
-# The warp head's flow is predicted in tenths of the half-width: 3.2 px at 64 px for an output of 1.
-FLOW_SCALE = 0.1
+# What an output of 1 of the warp head means: a flow of 1 % of the half-width (0.32 px at 64 px), and 10 % of
+# the grey scale. As small as the motions looked for, or one optimiser step would shake the picture by more.
+FLOW_SCALE = 0.01
+RESIDUAL_SCALE = 0.1
 
 
 @dataclass
@@ -41,6 +45,8 @@ class DFaceTokenizerOutput(ModelOutput):
             order.
         perplexity (`torch.FloatTensor`, scalar): exp(entropy) of the codes used in this batch.
         action_vectors (`torch.FloatTensor`, (batch, 16, code_dim)): The scaled vectors before quantisation.
+        action_codes (`torch.FloatTensor`, (batch, 16, code_dim)): What was decoded: codewords, or in training
+            the vectors with the noise that stands for quantisation.
         flow (`torch.FloatTensor`, (batch, 2, height, width)): Backward flow in pixels, with the warp head
             only.
     """
@@ -50,6 +56,7 @@ class DFaceTokenizerOutput(ModelOutput):
     action_ids: torch.LongTensor | None = None
     perplexity: torch.FloatTensor | None = None
     action_vectors: torch.FloatTensor | None = None
+    action_codes: torch.FloatTensor | None = None
     flow: torch.FloatTensor | None = None
 
 
@@ -71,8 +78,10 @@ def match_brightness(target: torch.Tensor, mean: torch.Tensor, std: torch.Tensor
 def image_moments(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean and standard deviation (..., 1, 1, 1) over channels and pixels; a flat image counts as
     0.01."""
-    std, mean = torch.std_mean(image.float(), dim=(-3, -2, -1), keepdim=True, correction=0)
-    return mean, std.clamp_min(1e-2)
+    image, dims = image.float(), (-3, -2, -1)
+    mean = image.mean(dim=dims, keepdim=True)
+    # Two passes: on a CPU, torch.std_mean takes six times as long.
+    return mean, (image - mean).square().mean(dim=dims, keepdim=True).clamp_min(1e-4).sqrt()
 
 
 class DFacePatchEmbeddings(nn.Module):
@@ -82,13 +91,14 @@ class DFacePatchEmbeddings(nn.Module):
         super().__init__()
         self.patch_size = config.patch_size
         patch_dim = config.num_channels * config.patch_size**2
-        self.patch_norm = nn.LayerNorm(patch_dim, eps=config.layer_norm_eps)
+        self.patch_norm = DFaceLayerNorm(patch_dim, eps=config.layer_norm_eps)
         self.projection = nn.Linear(patch_dim, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = DFaceLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map (batch, time, channels, height, width) to (batch, time, patches, hidden_size)."""
-        return self.norm(self.projection(self.patch_norm(to_patches(frames, self.patch_size))))
+        patches = self.patch_norm(to_patches(frames, self.patch_size))
+        return self.norm(self.projection(patches.to(self.projection.weight.dtype)))
 
 
 def to_patches(frames: torch.Tensor, size: int) -> torch.Tensor:
@@ -104,16 +114,16 @@ def from_patches(patches: torch.Tensor, size: int, grid: int) -> torch.Tensor:
 
 
 class DFaceReduction(nn.Module):
-    """Linear to the code dimension, then stride-2 3x3 convolutions from the patch grid down to the token
-    grid."""
+    """Linear to the code dimension, then 3x3 convolutions, of stride 2 as a rule, from the patch grid down to
+    the token grid."""
 
     def __init__(self, config: DFaceTokenizerConfig):
         super().__init__()
         self.grid_size = config.grid_size
         self.projection = nn.Linear(config.hidden_size, config.code_dim)
         self.convs = nn.ModuleList(
-            nn.Conv2d(config.code_dim, config.code_dim, 3, stride=2, padding=1)
-            for _ in range(config.num_reduction_layers)
+            nn.Conv2d(config.code_dim, config.code_dim, 3, stride=stride, padding=padding)
+            for stride, padding in config.reduction_steps
         )
 
     def forward(self, frame: torch.Tensor) -> torch.Tensor:
@@ -134,7 +144,8 @@ class DFacePixelHead(nn.Module):
 
     def forward(self, states: torch.Tensor, onset: torch.Tensor) -> DFaceDecoderOutput:
         """Map patch states (batch, patches, hidden_size) to an image; the onset frame is not used."""
-        return DFaceDecoderOutput(from_patches(self.projection(states), self.patch_size, self.grid_size))
+        pixels = self.projection(states.to(self.projection.weight.dtype))
+        return DFaceDecoderOutput(from_patches(pixels, self.patch_size, self.grid_size).to(onset.dtype))
 
 
 class DFaceWarpHead(nn.Module):
@@ -154,7 +165,7 @@ class DFaceWarpHead(nn.Module):
 
     def forward(self, states: torch.Tensor, onset: torch.Tensor) -> DFaceDecoderOutput:
         """Map patch states (batch, patches, hidden_size) and the onset (batch, 3, h, w) to the apex."""
-        height = onset.shape[-1]
+        height, states = onset.shape[-1], states.to(self.flow_projection.weight.dtype)
         coarse = (
             from_patches(self.flow_projection(states).float(), self.flow_size, self.grid_size) * FLOW_SCALE
         )
@@ -165,7 +176,7 @@ class DFaceWarpHead(nn.Module):
         residual = from_patches(self.residual_projection(states), self.patch_size, self.grid_size).float()
         # The gate starts nearly closed, so that motion is explained by the flow first.
         gate = (residual[:, self.channels :] - 2.0).sigmoid()
-        image = warped + gate * residual[:, : self.channels]
+        image = warped + gate * RESIDUAL_SCALE * residual[:, : self.channels]
         return DFaceDecoderOutput(image.to(onset.dtype), (flow * height / 2).to(onset.dtype))
 
     def _pixel_grid(self, flow: torch.Tensor) -> torch.Tensor:
@@ -189,6 +200,8 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules = ["DFaceTokenizerLayer"]
     _supports_sdpa = True
+    # Where two nearly equal frames are subtracted and the nearest code is chosen.
+    _keep_in_fp32_modules_strict = ["reduction", "quantizer"]
     _supports_attention_backend = True
     _keys_to_ignore_on_load_unexpected = [r"^dface\.(?!tokenizer)", r"^classifier\."]
 
@@ -237,7 +250,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         self.patch_embeddings = DFacePatchEmbeddings(config)
         if config.motion_channels:
             # Bias-free and without LayerNorm: stillness stays exactly zero and noise stays small.
-            patch_dim = config.num_channels * config.patch_size**2
+            patch_dim = (config.num_channels + 2 * config.motion_levels) * config.patch_size**2
             self.motion_projection = nn.Linear(patch_dim, config.hidden_size, bias=False)
         self.position_bias = DFaceRelativePositionBias(config)
         self.spatial_encoder = DFaceTransformer(config, config.num_spatial_layers, axis="space")
@@ -303,12 +316,20 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         return self.quantizer.scale(self._difference(pixel_values, **kwargs))
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.Tensor, return_loss: bool = True, **kwargs) -> DFaceTokenizerOutput:
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        return_loss: bool = True,
+        token_order: torch.LongTensor | None = None,
+        **kwargs,
+    ) -> DFaceTokenizerOutput:
         """Encode, quantise and redraw pairs.
 
         Args:
             pixel_values: (batch, 2, 3, height, width): onset and apex, RGB in [0, 1].
             return_loss: Whether to compare the reconstruction with the apex.
+            token_order: (batch,) decode pair i with the tokens of pair `token_order[i]`, for pairs in which
+                different faces do the same; each with its own by default.
 
         Returns:
             [`DFaceTokenizerOutput`].
@@ -318,13 +339,15 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         vectors = self.quantizer.scale(difference, track)
         quantised, ids = self.quantizer(vectors)
         onset, apex = pixel_values.unbind(dim=1)
-        decoded = self._decode_features(onset, self._project(quantised), **kwargs)
+        shown = quantised if token_order is None else quantised[token_order]
+        decoded = self._decode_features(onset, self._project(shown), **kwargs)
         return DFaceTokenizerOutput(
             loss=self.reconstruction_loss(decoded.reconstruction, onset, apex) if return_loss else None,
             reconstruction=decoded.reconstruction,
             action_ids=ids,
             perplexity=perplexity(ids, self.config.codebook_size),
             action_vectors=vectors,
+            action_codes=quantised,
             flow=decoded.flow,
         )
 
@@ -350,17 +373,29 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
     def _difference(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
         """The encoded apex minus the encoded onset (batch, 16, code_dim), unscaled."""
         self._check_frames(pixel_values)
+        pixel_values = pixel_values.float()
         if self.config.match_brightness:
             mean, std = (moment.mean(dim=1, keepdim=True) for moment in image_moments(pixel_values))
-            pixel_values = match_brightness(pixel_values, mean, std).to(pixel_values.dtype)
-        states = self.patch_embeddings(pixel_values)
-        if self.config.motion_channels:
-            deviation = pixel_values - pixel_values.mean(dim=1, keepdim=True)
-            patches = to_patches(self.config.motion_gain * deviation, self.config.patch_size)
-            states = states + self.motion_projection(patches)
+            pixel_values = match_brightness(pixel_values, mean, std)
+        states = self._embed(pixel_values)
         states = self.spatial_encoder(states, position_bias=self.position_bias(), **kwargs)
         states = self.temporal_encoder(states, **kwargs)
-        return self.reduction(states[:, 1]) - self.reduction(states[:, 0])
+        with torch.autocast(states.device.type, enabled=False):
+            states = states.to(self.reduction.projection.weight.dtype)
+            return self.reduction(states[:, 1]) - self.reduction(states[:, 0])
+
+    def _embed(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """What the encoder sees of a pair (batch, 2, patches, hidden_size): looks, motion, or both."""
+        if not self.config.motion_channels:
+            return self.patch_embeddings(pixel_values)
+        onset, apex = pixel_values.unbind(dim=1)
+        motion = self.config.motion_gain * (apex - onset) / 2
+        if self.config.motion_levels:
+            motion = torch.cat([motion, local_motion(onset, apex, self.config.motion_levels)], dim=1)
+        # Opposite signs in the two frames keep what follows symmetric: swapping them negates the action.
+        patches = to_patches(torch.stack([-motion, motion], dim=1), self.config.patch_size)
+        states = self.motion_projection(patches.to(self.motion_projection.weight.dtype))
+        return states + self.patch_embeddings(pixel_values) if self.config.appearance else states
 
     def _project(self, codes: torch.Tensor) -> torch.Tensor:
         if self.config.reference_compat:

@@ -18,13 +18,15 @@ class DFaceQuantizer(nn.Module):
     Attributes:
         mode: What training does: "continuous" passes vectors through (warm-up); "noise" substitutes noise;
             "hard" gives the codewords as inference does, for decoder and codebook to settle while the encoder
-            rests (straight-through gradients made it diverge). Not part of the saved state.
+            rests; "straight" does the same and passes the gradient through to the encoder, which needs a
+            commitment loss beside it. Not part of the saved state.
     """
 
     def __init__(self, config: DFaceTokenizerConfig):
         super().__init__()
         self.pinned = not config.reference_compat
         self.rms_momentum, self.null_radius = float(config.rms_momentum), float(config.null_radius)
+        self.knee = float(config.length_knee)
         self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.code_dim))
         self.register_buffer("running_rms", torch.ones(()))
         self.register_buffer("usage", torch.zeros(config.codebook_size))
@@ -41,7 +43,8 @@ class DFaceQuantizer(nn.Module):
         return self.codebook * torch.where(keep[:, None], factor, torch.zeros_like(factor))
 
     def scale(self, vectors: torch.Tensor, track: bool = False) -> torch.Tensor:
-        """Divide (..., code_dim) by one scalar: the running RMS, or the batch's own while it is tracked.
+        """Divide (..., code_dim) by one scalar, the running RMS or the batch's own while it is tracked, and
+        compress the lengths.
 
         In training the gradient goes through the batch's RMS. Against a constant, shrinking every vector
         would always pay (less quantisation noise), and the running RMS would follow it down to nothing.
@@ -49,11 +52,21 @@ class DFaceQuantizer(nn.Module):
         if not self.pinned:
             return vectors
         if not track:
-            return vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype)
+            return self._compress(vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype))
         rms = vectors.float().pow(2).mean().sqrt().clamp_min(1e-6)
         with torch.no_grad():
             self.running_rms.lerp_(rms.to(self.running_rms.dtype), 1 - self.rms_momentum)
-        return vectors / rms.to(vectors.dtype)
+        return self._compress(vectors / rms.to(vectors.dtype))
+
+    def _compress(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Shorten each vector of length r to asinh(r / knee): linear for noise, logarithmic for motion.
+
+        Without it most of the codebook goes to a few large motions, and the small ones fall to code 0.
+        """
+        if not self.knee:
+            return vectors
+        length = (vectors.float().pow(2).sum(dim=-1, keepdim=True) + 1e-12).sqrt()
+        return vectors * (torch.asinh(length / self.knee) / length).to(vectors.dtype)
 
     def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return the index (...) int64 of the entry nearest to each scaled vector (..., code_dim), by squared
@@ -86,6 +99,8 @@ class DFaceQuantizer(nn.Module):
             return vectors, ids
         if self.mode == "hard":
             return codes, ids
+        if self.mode == "straight":
+            return codes + (vectors - vectors.detach()), ids
         noise = torch.randn_like(vectors)
         error = (vectors - codes).norm(dim=-1, keepdim=True)
         noisy = vectors + error * noise / noise.norm(dim=-1, keepdim=True).clamp_min(1e-6)

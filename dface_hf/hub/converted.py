@@ -1,0 +1,67 @@
+"""Publishable folders made of weights that others have trained."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from dface_hf.models import DFaceForVideoClassification
+from dface_hf.models.dface.convert_dface_original import Conversion
+
+from .cards import render_card
+from .checkpoint import write_checkpoint
+
+# What a checkpoint consists of: a folder with anything else in it is not replaced.
+CHECKPOINT_FILES = ("config.json", "preprocessor_config.json", "README.md", "model*.safetensors*")
+
+
+def check_output(folder: str | Path) -> None:
+    """Refuse a target that holds anything but an older checkpoint.
+
+    Raises:
+        ValueError: If it is a file, or holds other files.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; give a folder for the checkpoint")
+    others = [
+        path.name
+        for path in (sorted(folder.iterdir()) if folder.exists() else ())
+        if not any(path.match(pattern) for pattern in CHECKPOINT_FILES)
+    ]
+    if others:
+        raise ValueError(f"{folder}: the folder holds {others[0]}; give a new folder for the checkpoint")
+
+
+def write_converted(conversion: Conversion, folder: str | Path) -> dict[str, Any]:
+    """Write a converted model with its image processor and a card that says whose weights they are.
+
+    Args:
+        conversion: From `convert_original`.
+        folder: Target; an older checkpoint there is replaced.
+
+    Returns:
+        What the card tells: `tokenizer` (its configuration), `classes`, `files` (name and SHA-256),
+        `null_action_ids`, and the counts of tensors.
+    """
+    check_output(folder)
+    model = conversion.model
+    whole = isinstance(model, DFaceForVideoClassification)
+    tokenizer = model.dface.tokenizer if whole else model
+    told = {
+        "name": Path(folder).resolve().name,
+        "preset": conversion.preset,
+        "tokenizer": tokenizer.config,
+        "classes": [label for _, label in sorted(model.config.id2label.items())] if whole else [],
+        "files": {Path(path).name: _sha256(path) for path in conversion.files},
+        "tensors": conversion.tensors,
+        "empty": conversion.empty,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "null_action_ids": tokenizer.null_action_ids().tolist(),
+    }
+    write_checkpoint(model, folder, render_card("converted", **told))
+    return told
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

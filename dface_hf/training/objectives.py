@@ -1,0 +1,76 @@
+"""What a tokenizer is asked for beyond the apex frame: true motion, known actions, agreement, full use."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# Motion below this many px of a 64 crop counts as noise in the relative error of the flow.
+MOTION_FLOOR = 0.1
+# An action unit acts in about one pair of seven: its presence weighs that much more than its absence.
+PRESENCE_WEIGHT = 4.0
+
+
+def flow_loss(flow: torch.Tensor, truth: torch.Tensor, cells: int = 4) -> torch.Tensor:
+    """Error of a flow relative to the motion of its part of the face: small actions count beside large ones.
+
+    Args:
+        flow: (batch, 2, height, width) predicted, px.
+        truth: (batch, 2, height, width), px of the same crop; coarser is enough.
+        cells: Parts along one side; each is judged by its root mean squared error.
+
+    Returns:
+        Scalar: 0 for the truth, 1 for predicting that nothing moves.
+    """
+    floor = (MOTION_FLOOR * flow.shape[-1] / 64) ** 2
+    flow = F.adaptive_avg_pool2d(flow.float(), truth.shape[-2:])
+    error = F.adaptive_avg_pool2d((flow - truth).pow(2).sum(dim=1, keepdim=True), cells)
+    energy = F.adaptive_avg_pool2d(truth.pow(2).sum(dim=1, keepdim=True), cells)
+    share = (energy / (energy + floor)).sqrt()
+    return (error / (energy + floor) + 1e-4).sqrt().mean() / share.mean().clamp_min(1e-2)
+
+
+def agreement_loss(vectors: torch.Tensor) -> torch.Tensor:
+    """Squared distance between the vectors of twins, relative to their length.
+
+    Args:
+        vectors: (batch, tokens, code_dim); pair i + batch / 2 does what pair i does.
+    """
+    first, second = vectors.float().chunk(2)
+    return (first - second).pow(2).sum() / (first.pow(2).sum() + second.pow(2).sum()).clamp_min(1e-6)
+
+
+def usage_loss(vectors: torch.Tensor, codes: torch.Tensor, temperature: float = 0.5) -> torch.Tensor:
+    """How far the use of the codes is from even, with soft assignments so that it has a gradient.
+
+    Args:
+        vectors: (batch, tokens, code_dim) before quantisation.
+        codes: (codebook_size, code_dim).
+        temperature: Of the assignment, in squared lengths.
+
+    Returns:
+        Scalar: 0 where all codes are used alike, 1 where a single one is.
+    """
+    distance = torch.cdist(vectors.float().flatten(0, 1), codes.float()).pow(2)
+    share = (-distance / temperature).softmax(dim=-1).mean(dim=0)
+    return 1 + (share * share.clamp_min(1e-8).log()).sum() / math.log(len(codes))
+
+
+class ActionReader(nn.Module):
+    """Read from the tokens which action fields act, by one linear map; used in training only.
+
+    Args:
+        num_features: Tokens times code dimension.
+        num_actions: Action fields.
+    """
+
+    def __init__(self, num_features: int, num_actions: int):
+        super().__init__()
+        self.projection = nn.Linear(num_features, num_actions)
+
+    def forward(self, codes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of presence, from codes (batch, tokens, code_dim) and weights (batch, actions)."""
+        logits = self.projection(codes.float().flatten(1))
+        weight = logits.new_tensor(PRESENCE_WEIGHT)
+        return F.binary_cross_entropy_with_logits(logits, (weights > 0).float(), pos_weight=weight)

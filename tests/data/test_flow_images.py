@@ -1,0 +1,38 @@
+import numpy as np
+import PIL.Image
+import pytest
+
+from dface_hf.data import read_flow_images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One picture: the left half of the face moves right and down, twice as far right as down."""
+    image = np.full((28, 28, 3), 100, np.uint8)
+    image[8:20, 4:12] = (140, 120, 0)
+    PIL.Image.fromarray(image).save(tmp_path / "flow.png")
+    lines = ["corpus,subject,label,flow", "casme2,sub01,2,flow.png", "smic,sub01,0,flow.png"]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_motion_has_the_direction_of_the_picture_and_unit_length(folder):
+    found = read_flow_images(folder)
+    assert found.labels.tolist() == [2, 0]
+    assert found.subjects.tolist() == ["casme2/sub01", "smic/sub01"], "two people of one number"
+    motion = found.motion(64)
+    assert motion.shape == (2, 2, 64, 64)
+    assert abs(float(motion.norm(dim=1).max()) - 2 / 64) < 1e-6, "1 px in half-widths"
+    moving, still = motion[0, :, 32, 18], motion[0, :, 32, 50]
+    assert abs(float(moving[0] / moving[1]) - 2) < 0.05 and float(still.abs().max()) < 1e-4
+
+
+def test_bad_folders_are_named(folder):
+    (folder / "flow.png").unlink()
+    with pytest.raises(ValueError, match="flow.png"):
+        read_flow_images(folder)
+    (folder / "manifest.csv").write_text("corpus,subject\ncasme2,sub01\n")
+    with pytest.raises(ValueError, match="lacks column 'flow'"):
+        read_flow_images(folder)
+    with pytest.raises(ValueError, match="manifest.csv: no such file"):
+        read_flow_images(folder / "none")
