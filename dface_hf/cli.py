@@ -247,25 +247,26 @@ def pretrain(
     decoder_head: Annotated[str, typer.Option(help="warp or pixels.")] = "warp",
     fields: Annotated[Path | None, typer.Option(help="File of measured motion fields.")] = None,
     faces: Annotated[Path | None, typer.Option(help="Folder of aligned photos to use as identities.")] = None,
-    mixed_precision: Annotated[str, typer.Option(help="no or bf16.")] = "no",
+    mixed_precision: Annotated[str, typer.Option(help="no or bf16.")] = "bf16",
+    batches: Annotated[int, typer.Option(min=1, help="Batches before the pairs repeat.")] = 320,
     seed: Annotated[int, typer.Option(help="Of weights, pairs and noise.")] = 0,
     report_to: Annotated[str | None, typer.Option(help="Tracker: tensorboard, trackio …")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Pretrain a tokenizer on synthetic onset/apex pairs."""
     from dface_hf import DFaceTokenizerConfig
-    from dface_hf.data import aligned_faces, pretraining_pairs
+    from dface_hf.data import RepeatedPairs, aligned_faces, pretraining_pairs
     from dface_hf.training import PretrainConfig
     from dface_hf.training import pretrain as run
 
     config = DFaceTokenizerConfig(decoder_head=decoder_head)
     identities = None if faces is None else aligned_faces(faces, config.image_size)
-    stream = pretraining_pairs(config.image_size, seed, fields, identities)
+    stream = RepeatedPairs(pretraining_pairs(config.image_size, seed, fields, identities), batches)
     recipe = PretrainConfig(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        continuous_steps=steps // 10,
+        continuous_steps=steps // 5,
         mixed_precision=mixed_precision,
         seed=seed,
     )

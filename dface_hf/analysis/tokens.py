@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from dface_hf.data.pair_clips import PairClips
@@ -211,7 +212,8 @@ def _read(tokenizer: DFaceTokenizerModel, stream: PairSampler, clips: int) -> di
         rows["ids"].append(ids.numpy())
         rows["units"].append(batch.units.numpy())
         rows["one_hot"].append(one_hot_tokens(ids, tokenizer.config.codebook_size))
-        rows["difference"].append(pooled_difference(batch.onset, batch.apex))
+        small = (F.adaptive_avg_pool2d(frame, 64) for frame in (batch.onset, batch.apex))
+        rows["difference"].append(pooled_difference(*small))
         rows["error"].append((output.reconstruction.cpu() - batch.apex).abs().mean(dim=(1, 2, 3)).numpy())
         rows["copy_error"].append((batch.onset - batch.apex).abs().mean(dim=(1, 2, 3)).numpy())
     return {key: np.concatenate(parts)[:clips] for key, parts in rows.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -63,7 +64,7 @@ class PairClips:
 
     def save(self, folder: Path) -> None:
         """Write one .npy a column, into a folder of a temporary name that is renamed when complete."""
-        partial = folder.with_name(folder.name + ".partial")
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
         for old in (partial, folder):
             shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)

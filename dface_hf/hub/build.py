@@ -71,7 +71,7 @@ def train_checkpoint(
         seed: Of weights, pairs and order.
         resume: Go on from the last epoch in `output`.
         evidence: What the card tells of the tokenizer: `pretraining` (its recipe), `tokens` (its
-            measurements) and `command`.
+            measurements), `data` (a line for each source of its pairs, with its licence) and `command`.
 
     Returns:
         Scores on unseen synthetic pairs, as from `evaluate_heads`.
@@ -86,7 +86,7 @@ def train_checkpoint(
     model = train_heads(model, clips, config, folder, resume=resume)
     held_out = labelled_pairs(scheme, size, UNSEEN_SEED + 2, bank=min(512, pairs))
     scores = evaluate_heads(model, TokenSet(*tokenise(tokenizer, held_out, min(pairs, 4096))))
-    known = {"pretraining": None, "tokens": None, "command": "dface train"} | (evidence or {})
+    known = {"pretraining": None, "tokens": None, "data": None, "command": "dface train"} | (evidence or {})
     training = vars(config) | {"clips": len(clips), "text_encoder": encoder.provenance()}
     card = render_card("dface", **describe(model), heads=scores, training=training, **known)
     write_checkpoint(model, folder / "model", card)
