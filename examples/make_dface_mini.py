@@ -55,7 +55,10 @@ def main() -> None:
     tokens = evaluate_tokenizer(tokenizer, *unseen, clips=(options.clips, options.clips // 2))
     print(json.dumps(tokens, indent=2))
 
-    command = f"python examples/make_dface_mini.py {' '.join(sys.argv[1:])}".strip()
+    words = (
+        Path(word).name if "/" in word else word for word in sys.argv[1:]
+    )  # folders are nobody's business
+    command = " ".join(["python examples/make_dface_mini.py", *words])
     evidence = {"pretraining": vars(recipe), "tokens": tokens, "data": data, "command": command}
     heads = train_checkpoint(
         tokenizer, folder / "heads", pairs=options.pairs, epochs=options.epochs,
