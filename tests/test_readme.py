@@ -31,7 +31,7 @@ def test_python_examples_run(clip_folder, monkeypatch):
     for block in blocks:
         exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102
     assert namespace["result"]["events"], "the example clip holds an event"
-    assert namespace["replayed"].shape == (1, 3, 64, 64)
+    assert namespace["replayed"].shape == (1, 3, 128, 128)
     assert np.isfinite(namespace["output"].logits.detach().numpy()).all()
 
 
