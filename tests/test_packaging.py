@@ -62,7 +62,7 @@ def shipped(folder: Path) -> dict[str, int]:
 
 def probe(folder: Path, cwd: Path) -> dict:
     dependencies = list(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
-    load_command = (ROOT / "dface_hf" / "cli.py").exists()
+    load_command = (ROOT / "dface_hf" / "cli").exists()
     script = PROBE.format(dependencies=dependencies, folder=str(folder), load_command=load_command)
     return json.loads(run([sys.executable, "-I", "-S", "-c", script], cwd).splitlines()[-1])
 
