@@ -5,6 +5,13 @@ from transformers import PreTrainedConfig
 
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
 
+#: Values of the fields that choose a part of the head.
+CHOICES = {
+    "head": ("transformer", "conv"),
+    "positions": ("1d", "2d"),
+    "pooling": ("attention", "mean", "class_token"),
+}
+
 
 @strict
 class DFaceConfig(PreTrainedConfig):
@@ -18,6 +25,11 @@ class DFaceConfig(PreTrainedConfig):
         hidden_size (`int`): Width of the 1-D transformer.
         num_hidden_layers (`int`), num_attention_heads (`int`), intermediate_size (`int`): Its size.
         hidden_dropout_prob (`float`): Dropout of its layers.
+        head (`str`): What mixes the tokens: `"transformer"` (paper) or `"conv"`, 3x3 convolutions over their
+            grid.
+        positions (`str`): `"1d"`, a learned vector a token (paper), or `"2d"`, a row's plus a column's.
+        pooling (`str`): `"attention"` (paper), `"mean"` or `"class_token"`; the other two are the paper's
+            ablations and give equal `pooling_attention`.
         pooling_temperature (`float`): Temperature of the attention pooling.
         projection_dim (`int`): Dimension of the text encoder's space.
         anchor_texts (`dict`, *optional*): Class label -> the description whose embedding is its text anchor,
@@ -43,6 +55,9 @@ class DFaceConfig(PreTrainedConfig):
     intermediate_size: int = 512
     hidden_dropout_prob: float | int = 0.2
     layer_norm_eps: float = 1e-5
+    head: str = "transformer"
+    positions: str = "1d"
+    pooling: str = "attention"
     pooling_temperature: float | int = 1.0
     projection_dim: int = 384
     anchor_texts: dict | None = None
@@ -77,6 +92,11 @@ class DFaceConfig(PreTrainedConfig):
                 f"hidden_size {self.hidden_size} is not a multiple of "
                 f"num_attention_heads {self.num_attention_heads}"
             )
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} {getattr(self, name)!r} is unknown; choose {' or '.join(choices)}")
+        if self.head == "conv" and self.pooling == "class_token":
+            raise ValueError("a class token has no place on the grid that head 'conv' reads; choose mean")
         if self.pooling_temperature <= 0 or self.edclip_temperature <= 0:
             raise ValueError("pooling_temperature and edclip_temperature must be above 0")
         labels = list((self.id2label or {}).values())

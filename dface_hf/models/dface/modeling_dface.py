@@ -15,6 +15,13 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_dface import DFaceConfig
 from .modeling_dface_tokenizer import DFaceTokenizerModel
+from .pooling_dface import (
+    POOLINGS,
+    DFaceAttentionPooling,
+    DFaceClassTokenPooling,
+    DFaceConvLayer,
+    DFaceGridPositions,
+)
 
 
 @dataclass
@@ -102,23 +109,6 @@ def pooling_entropy(attention: torch.Tensor) -> torch.Tensor:
     return -(attention * attention.clamp_min(1e-8).log()).sum(dim=-1).mean()
 
 
-class DFaceAttentionPooling(nn.Module):
-    """LayerNorm, softmax over one learned query, weighted sum: which tokens the emotion was read from."""
-
-    def __init__(self, config: DFaceConfig):
-        super().__init__()
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.query = nn.Parameter(torch.empty(config.hidden_size))
-        self.scaling = 1 / (config.pooling_temperature * config.hidden_size**0.5)
-
-    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map (batch, tokens, hidden_size) to the pooled (batch, hidden_size) and the weights (batch,
-        tokens)."""
-        states = self.norm(states)
-        weights = (states @ self.query * self.scaling).softmax(dim=-1)
-        return (weights[..., None] * states).sum(dim=1), weights
-
-
 class DFacePreTrainedModel(PreTrainedModel):
     """Weight initialisation and loading shared by the D-FACE heads."""
 
@@ -136,10 +126,19 @@ class DFacePreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         if isinstance(module, DFaceModel):
-            init.normal_(module.position_embeddings, std=1.0)
+            if module.position_embeddings is not None:
+                init.normal_(module.position_embeddings, std=1.0)
             init.zeros_(module.text_anchors)
+        elif isinstance(module, DFaceGridPositions):
+            # Their sum is as large as a position of the one-dimensional kind.
+            init.normal_(module.rows, std=0.5**0.5)
+            init.normal_(module.columns, std=0.5**0.5)
         elif isinstance(module, DFaceAttentionPooling):
             init.normal_(module.query, std=self.config.initializer_range)
+        elif isinstance(module, DFaceClassTokenPooling):
+            init.normal_(module.class_token, std=1.0)
+            init.ones_(module.norm.weight)
+            init.zeros_(module.norm.bias)
         elif isinstance(module, nn.TransformerEncoderLayer):
             for parameter in module.parameters():
                 if parameter.ndim > 1:
@@ -151,6 +150,18 @@ class DFacePreTrainedModel(PreTrainedModel):
                 init.kaiming_uniform_(module.weight, a=5**0.5)
 
 
+def _transformer_layer(config: DFaceConfig) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(
+        config.hidden_size,
+        config.num_attention_heads,
+        config.intermediate_size,
+        dropout=config.hidden_dropout_prob,
+        layer_norm_eps=config.layer_norm_eps,
+        batch_first=True,
+        norm_first=True,
+    )
+
+
 class DFaceModel(DFacePreTrainedModel):
     """Tokenizer, 1-D transformer, attention pooling and text projection, without a class head."""
 
@@ -159,20 +170,14 @@ class DFaceModel(DFacePreTrainedModel):
         self.tokenizer = DFaceTokenizerModel(config.tokenizer_config)
         self.token_embeddings = nn.Linear(config.tokenizer_config.hidden_size, config.hidden_size)
         tokens = config.tokenizer_config.num_action_tokens
-        self.position_embeddings = nn.Parameter(torch.empty(1, tokens, config.hidden_size))
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                config.hidden_size,
-                config.num_attention_heads,
-                config.intermediate_size,
-                dropout=config.hidden_dropout_prob,
-                layer_norm_eps=config.layer_norm_eps,
-                batch_first=True,
-                norm_first=True,
-            )
-            for _ in range(config.num_hidden_layers)
+        in_line = config.positions == "1d"
+        self.position_embeddings = (
+            nn.Parameter(torch.empty(1, tokens, config.hidden_size)) if in_line else None
         )
-        self.pooling = DFaceAttentionPooling(config)
+        self.grid_positions = None if in_line else DFaceGridPositions(config)
+        make_layer = _transformer_layer if config.head == "transformer" else DFaceConvLayer
+        self.layers = nn.ModuleList(make_layer(config) for _ in range(config.num_hidden_layers))
+        self.pooling = POOLINGS[config.pooling](config)
         self.text_projection = nn.Linear(config.hidden_size, config.projection_dim)
         self.register_buffer("text_anchors", torch.zeros(config.num_anchors, config.projection_dim))
         self.post_init()
@@ -205,7 +210,8 @@ class DFaceModel(DFacePreTrainedModel):
         if action_ids is None:
             action_ids, tokenizer_loss = self._tokenize(pixel_values)
         states = self.token_embeddings(self.tokenizer.action_features(action_ids).detach())
-        states = states + self.position_embeddings
+        positions = self.position_embeddings if self.grid_positions is None else self.grid_positions()
+        states = self.pooling.begin(states + positions)
         for layer in self.layers:
             states = layer(states)
         pooled, attention = self.pooling(states)
