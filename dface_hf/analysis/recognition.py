@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import f1_score, recall_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,6 +12,7 @@ from sklearn.svm import SVC
 from tqdm import tqdm
 
 from dface_hf.data.pair_clips import resized
+from dface_hf.metrics import recognition_scores
 from dface_hf.models import DFaceTokenizerModel
 from dface_hf.synthesis import warp_backward
 
@@ -33,10 +33,10 @@ def leave_subjects_out(features: np.ndarray, labels: np.ndarray, subjects: np.nd
     machine = make_pipeline(StandardScaler(), SVC(C=1.0, class_weight="balanced"))
     flat = features.reshape(len(features), -1).astype(np.float32)
     predicted = cross_val_predict(machine, flat, labels, groups=subjects, cv=LeaveOneGroupOut())
-    return {
-        "uf1": float(f1_score(labels, predicted, average="macro")),
-        "uar": float(recall_score(labels, predicted, average="macro")),
-    }
+    classes = np.unique(labels)
+    numbered = (np.searchsorted(classes, values) for values in (labels, predicted))
+    scores = recognition_scores(*numbered, len(classes))
+    return {name: scores[name] for name in ("uf1", "uar")}
 
 
 @torch.no_grad()

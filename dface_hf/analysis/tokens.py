@@ -1,6 +1,5 @@
 """What the tokens of a tokenizer say: reconstruction, codebook use, stillness, action units."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +8,12 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from dface_hf.data.pair_clips import PairClips
+from dface_hf.data.tokenising import batches
 from dface_hf.models import DFaceTokenizerModel
 from dface_hf.models.dface.quantization_dface import perplexity
-from dface_hf.synthesis import PairBatch, PairSampler
+from dface_hf.synthesis import PairSampler
 
 from .probes import action_unit_probe, one_hot_tokens, pooled_difference
-
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -138,24 +136,6 @@ def _of_other_identities(identity: np.ndarray, seed: int) -> np.ndarray:
     """For each pair the index of one of another identity, at random."""
     generator = np.random.default_rng(seed)
     return np.array([generator.choice(np.flatnonzero(identity != own)) for own in identity])
-
-
-def batches(stream: PairSampler, clips: int) -> Iterator[PairBatch]:
-    """The first `clips` pairs of a stream, rounded up to whole batches."""
-    for step in range(-(-clips // BATCH)):
-        yield stream.sample(BATCH, step)
-
-
-@torch.no_grad()
-def tokenise(
-    tokenizer: DFaceTokenizerModel, stream: PairSampler, clips: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return tokens (n, 16) and labels (n,) of labelled pairs."""
-    ids, labels = [], []
-    for batch in batches(stream, clips):
-        ids.append(tokenizer.encode(batch.onset.to(tokenizer.device), batch.apex.to(tokenizer.device)).cpu())
-        labels.append(batch.label)
-    return torch.cat(ids), torch.cat(labels)
 
 
 @torch.no_grad()

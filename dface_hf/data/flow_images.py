@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 import PIL.Image
 import torch
 import torch.nn.functional as F
+
+from .megc2019 import manifest_rows
 
 COLUMNS = ("corpus", "subject", "label", "flow")
 
@@ -21,12 +22,16 @@ class FlowImages:
     Attributes:
         images: (n, 28, 28, 3) uint8: u, v and optical strain, each stretched to 0..255 on its own.
         labels: (n,) int64: 0 negative, 1 positive, 2 surprise.
-        subjects: (n,) names, unique over corpora.
+        subjects: (n,) names, unique over corpora ("casme2/sub01").
+        corpora: (n,) names of the corpora.
+        clips: (n,) names of the clips, as in MEGC's logs.
     """
 
     images: np.ndarray
     labels: np.ndarray
     subjects: np.ndarray
+    corpora: np.ndarray
+    clips: np.ndarray
 
     def motion(self, size: int) -> torch.Tensor:
         """Forward motion (n, 2, size, size) whose longest vector is 1 px of the crop, in crop half-widths.
@@ -41,23 +46,23 @@ class FlowImages:
 
 
 def read_flow_images(folder: str | Path) -> FlowImages:
-    """Read a ``manifest.csv`` (columns corpus, subject, label, flow) and the pictures it names.
+    """Read a ``manifest.csv`` (columns corpus, subject, label, flow; clip, if it has it) and its pictures.
 
     Raises:
-        ValueError: No manifest, a column that it lacks, or a picture that cannot be read; the message names
-            it.
+        ValueError: No manifest, a column that it lacks, a label other than 0, 1 and 2, or a picture that
+            cannot be read; the message names it.
     """
     folder = Path(folder)
     path = folder / "manifest.csv"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a folder of flow pictures with a manifest.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if missing := sorted(set(COLUMNS) - set(rows[0] if rows else ())):
-        raise ValueError(f"{path}: lacks column {missing[0]!r}; it needs {', '.join(COLUMNS)}")
+    rows = manifest_rows(path, COLUMNS)
     try:
         images = np.stack([np.asarray(PIL.Image.open(folder / row["flow"]).convert("RGB")) for row in rows])
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    subjects = np.array([f"{row['corpus']}/{row['subject']}" for row in rows])
-    return FlowImages(images, np.array([int(row["label"]) for row in rows]), subjects)
+    return FlowImages(
+        images,
+        np.array([int(row["label"]) for row in rows]),
+        np.array([f"{row['corpus']}/{row['subject']}" for row in rows]),
+        np.array([row["corpus"] for row in rows]),
+        np.array([row.get("clip") or Path(row["flow"]).stem for row in rows]),
+    )

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
@@ -68,6 +69,49 @@ class StoredPairs:
     backward: torch.Tensor | None
 
 
+class PairStream(Protocol):
+    """What pretraining needs of a source of pairs; `dface_hf.synthesis.PairSampler` is one.
+
+    A stream is a function of (seed, step), or has `state_dict()` and `load_state_dict(state)`, which the
+    checkpoints of a run keep. One with `sample_share` (see `share_of`) deals out its pairs itself.
+    """
+
+    amplitude: tuple[float, float] | None
+    num_actions: int
+
+    def sample(self, batch: int, step: int | None = None, twins: bool = False) -> Any:
+        """Return an object with `onset` and `apex`, both (batch, 3, height, width) in [0, 1], and the truth:
+        `weights` (batch, actions), zero where nothing acts, and `backward` (batch, 2, height, width) in px;
+        both None for a batch of real pairs."""
+
+
+def rows_of(pairs: Any, first: int, stride: int) -> StoredPairs:
+    """Every `stride`-th pair of a batch: pairs i and i + batch / 2, which may be twins, stay together."""
+    columns = (pairs.onset, pairs.apex, pairs.weights, pairs.backward)
+    return StoredPairs(*(None if column is None else column[first::stride] for column in columns))
+
+
+def share_of(
+    stream: PairStream, batch: int, step: int, twins: bool = False, rank: int = 0, ranks: int = 1
+) -> StoredPairs:
+    """One process's pairs of a step.
+
+    The batch is drawn whole by every process, so that it is the same however many there are, unless the
+    stream has a way of its own.
+
+    Args:
+        stream: Source of pairs.
+        batch: Pairs of all processes.
+        step: Of the run.
+        twins: Whether the second half does what the first half does.
+        rank: Number of the process.
+        ranks: How many there are.
+    """
+    if hasattr(stream, "sample_share"):
+        return stream.sample_share(batch, step, twins, rank, ranks)
+    return rows_of(stream.sample(batch, step, twins=twins), rank, ranks)
+
+
 class RepeatedPairs:
     """The first batches of a stream over and over: drawing a pair takes longer than learning from it.
 
@@ -78,7 +122,7 @@ class RepeatedPairs:
 
     def __init__(self, stream: PairSampler, batches: int):
         self.stream, self.batches = stream, batches
-        self.kept: dict[int, tuple[torch.Tensor, ...]] = {}
+        self.kept: dict[tuple[int, ...], tuple[torch.Tensor, ...]] = {}
 
     @property
     def amplitude(self) -> tuple[float, float]:
@@ -90,12 +134,18 @@ class RepeatedPairs:
 
     def sample(self, batch: int, step: int | None = None, twins: bool = False) -> StoredPairs:
         """The pairs of a step; those of step + `batches` are the same."""
-        index = (step or 0) % self.batches
-        if index not in self.kept or len(self.kept[index][0]) != batch:
-            drawn = self.stream.sample(batch, index, twins=twins)
+        return self.sample_share(batch, step or 0, twins)
+
+    def sample_share(
+        self, batch: int, step: int, twins: bool = False, rank: int = 0, ranks: int = 1
+    ) -> StoredPairs:
+        """One process's pairs of a step, as `share_of` says; only these are kept."""
+        key = (step % self.batches, batch, twins, rank, ranks)
+        if key not in self.kept:
+            drawn = share_of(self.stream, batch, key[0], twins, rank, ranks)
             frames = ((frame * 255 + 0.5).byte() for frame in (drawn.onset, drawn.apex))
-            self.kept[index] = (*frames, drawn.weights, F.avg_pool2d(drawn.backward, 4).half())
-        onset, apex, weights, backward = self.kept[index]
+            self.kept[key] = (*frames, drawn.weights, F.avg_pool2d(drawn.backward, 4).half())
+        onset, apex, weights, backward = self.kept[key]
         return StoredPairs(onset.float() / 255, apex.float() / 255, weights, backward.float())
 
 
@@ -109,17 +159,32 @@ class MixedPairs:
 
     amplitude: tuple[float, float] | None = None
 
-    def __init__(
-        self, streams: Sequence[tuple[PairSampler | RepeatedPairs | VideoPairs, float]], seed: int = 0
-    ):
+    def __init__(self, streams: Sequence[tuple[PairStream, float]], seed: int = 0):
         self.streams = [stream for stream, _ in streams]
         self.shares, self.seed = [share for _, share in streams], seed
         self.num_actions = max(stream.num_actions for stream in self.streams)
 
     def sample(self, batch: int, step: int | None = None, twins: bool = False) -> PairBatch | StoredPairs:
         """The pairs of a step, all of one stream."""
-        chosen = random.Random(f"{self.seed} {step}").choices(self.streams, self.shares)[0]
-        return chosen.sample(batch, step, twins=twins)
+        return self._at(step).sample(batch, step, twins=twins)
+
+    def sample_share(
+        self, batch: int, step: int, twins: bool = False, rank: int = 0, ranks: int = 1
+    ) -> StoredPairs:
+        """One process's pairs of a step, as `share_of` says."""
+        return share_of(self._at(step), batch, step, twins, rank, ranks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each stream that has one, by its number."""
+        return {str(i): s.state_dict() for i, s in enumerate(self.streams) if hasattr(s, "state_dict")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the streams stood."""
+        for number, own in state.items():
+            self.streams[int(number)].load_state_dict(own)
+
+    def _at(self, step: int | None) -> PairStream:
+        return random.Random(f"{self.seed} {step}").choices(self.streams, self.shares)[0]
 
 
 class VideoPairs:

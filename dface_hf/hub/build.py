@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from dface_hf.actions import class_prompts, get_class_scheme
-from dface_hf.analysis import tokenise
-from dface_hf.data import labelled_pairs
+from dface_hf.data import labelled_pairs, tokenise
 from dface_hf.models import DFaceConfig, DFaceForVideoClassification, DFaceTokenizerModel, TextEncoder
 from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, train_heads
 
@@ -58,6 +57,8 @@ def train_checkpoint(
     seed: int = 0,
     resume: bool = False,
     evidence: dict[str, Any] | None = None,
+    report_to: str | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train the heads on labelled synthetic pairs, score them on unseen ones, and write checkpoint and card.
 
@@ -72,6 +73,8 @@ def train_checkpoint(
         resume: Go on from the last epoch in `output`.
         evidence: What the card tells of the tokenizer: `pretraining` (its recipe), `tokens` (its
             measurements), `data` (a line for each source of its pairs, with its licence) and `command`.
+        report_to: Trackers, with commas between them.
+        options: Whatever else `TrainConfig` takes.
 
     Returns:
         Scores on unseen synthetic pairs, as from `evaluate_heads`.
@@ -82,8 +85,8 @@ def train_checkpoint(
     clips = TokenSet(
         *tokenise(tokenizer, labelled_pairs(scheme, size, seed + 1, bank=min(2048, pairs)), pairs)
     )
-    config = TrainConfig(epochs=epochs, seed=seed)
-    model = train_heads(model, clips, config, folder, resume=resume)
+    config = TrainConfig(epochs=epochs, seed=seed, **options)
+    model = train_heads(model, clips, config, folder, resume=resume, report_to=report_to)
     held_out = labelled_pairs(scheme, size, UNSEEN_SEED + 2, bank=min(512, pairs))
     scores = evaluate_heads(model, TokenSet(*tokenise(tokenizer, held_out, min(pairs, 4096))))
     known = {"pretraining": None, "tokens": None, "data": None, "command": "dface train"} | (evidence or {})

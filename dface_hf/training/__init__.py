@@ -1,6 +1,7 @@
 """Accelerate loops: pretrain the tokenizer, train the heads."""
 
-from .pretrain import PretrainConfig, pretrain
+from .pretrain import pretrain
+from .recipe import PretrainConfig
 from .train import TokenSet, TrainConfig, evaluate_heads, score, train_heads
 
 __all__ = [

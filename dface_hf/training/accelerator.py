@@ -1,9 +1,11 @@
-"""A new run's accelerator, whatever ran in this process before."""
+"""A new run's accelerator, whatever ran in this process before, and its trackers."""
 
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
 
 def new_accelerator(mixed_precision: str | None = None, **options: Any) -> Accelerator:
@@ -18,3 +20,35 @@ def new_accelerator(mixed_precision: str | None = None, **options: Any) -> Accel
     """
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=mixed_precision, **options)
+
+
+def tracked_by(report_to: str | None, folder: str | Path) -> dict[str, Any]:
+    """Options of an `Accelerator` that reports to trackers.
+
+    Args:
+        report_to: Names that Accelerate knows, with commas between them, such as `"tensorboard,trackio"`.
+        folder: Where trackers that write files write them.
+
+    Raises:
+        ValueError: If a name is unknown.
+        ImportError: If its package is not installed. Accelerate would go on without it, with a warning only.
+    """
+    names = [name.strip() for name in (report_to or "").split(",") if name.strip()]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise ValueError(f"report_to is {name!r}; known trackers: {', '.join(LOGGER_TYPE_TO_CLASS)}")
+        if name not in [tracker.value for tracker in get_available_trackers()]:
+            raise ImportError(f"the tracker {name} is not installed; pip install {name}, or use another one")
+    return {"log_with": names or None, "project_dir": str(folder)}
+
+
+def start_trackers(accelerator: Accelerator, project: str, recipe: dict[str, Any]) -> None:
+    """Open the trackers and tell them the recipe; trackers take plain values only."""
+    plain = {key: value if isinstance(value, int | float) else str(value) for key, value in recipe.items()}
+    accelerator.init_trackers(project, config=plain)
+
+
+def finish_trackers(accelerator: Accelerator) -> None:
+    """Close the trackers. `end_training` would also part the processes, which still have to save."""
+    for tracker in accelerator.trackers:
+        tracker.finish()

@@ -1,10 +1,16 @@
-"""What a tokenizer is asked for beyond the apex frame: true motion, known actions, agreement, full use."""
+"""What a tokenizer is asked for beyond the apex frame: true motion, known actions, agreement, full use.
+
+Each is a function of the whole batch: in a distributed run its sums go over the rows of all processes, and
+the mean of the processes' gradients is the gradient of the whole.
+"""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from dface_hf.models.dface.ranks_dface import mean_over_ranks
 
 # Motion below this many px of a 64 crop counts as noise in the relative error of the flow.
 MOTION_FLOOR = 0.1
@@ -28,7 +34,7 @@ def flow_loss(flow: torch.Tensor, truth: torch.Tensor, cells: int = 4) -> torch.
     error = F.adaptive_avg_pool2d((flow - truth).pow(2).sum(dim=1, keepdim=True), cells)
     energy = F.adaptive_avg_pool2d(truth.pow(2).sum(dim=1, keepdim=True), cells)
     share = (energy / (energy + floor)).sqrt()
-    return (error / (energy + floor) + 1e-4).sqrt().mean() / share.mean().clamp_min(1e-2)
+    return (error / (energy + floor) + 1e-4).sqrt().mean() / mean_over_ranks(share.mean()).clamp_min(1e-2)
 
 
 def agreement_loss(vectors: torch.Tensor) -> torch.Tensor:
@@ -38,7 +44,19 @@ def agreement_loss(vectors: torch.Tensor) -> torch.Tensor:
         vectors: (batch, tokens, code_dim); pair i + batch / 2 does what pair i does.
     """
     first, second = vectors.float().chunk(2)
-    return (first - second).pow(2).sum() / (first.pow(2).sum() + second.pow(2).sum()).clamp_min(1e-6)
+    difference, energy = (first - second).pow(2).sum(), first.pow(2).sum() + second.pow(2).sum()
+    return mean_over_ranks(difference) / mean_over_ranks(energy).clamp_min(1e-6)
+
+
+def still_loss(vectors: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
+    """Mean squared vector of the pairs in which nothing acts; 0 where there is none.
+
+    Args:
+        vectors: (batch, tokens, code_dim).
+        still: (batch,) bool.
+    """
+    squares = (vectors.float().pow(2).mean(dim=(1, 2)) * still).sum()
+    return mean_over_ranks(squares) / mean_over_ranks(still.float().sum()).clamp_min(1e-6)
 
 
 def usage_loss(vectors: torch.Tensor, codes: torch.Tensor, temperature: float = 0.5) -> torch.Tensor:
@@ -53,7 +71,7 @@ def usage_loss(vectors: torch.Tensor, codes: torch.Tensor, temperature: float = 
         Scalar: 0 where all codes are used alike, 1 where a single one is.
     """
     distance = torch.cdist(vectors.float().flatten(0, 1), codes.float()).pow(2)
-    share = (-distance / temperature).softmax(dim=-1).mean(dim=0)
+    share = mean_over_ranks((-distance / temperature).softmax(dim=-1).mean(dim=0))
     return 1 + (share * share.clamp_min(1e-8).log()).sum() / math.log(len(codes))
 
 

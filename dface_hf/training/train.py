@@ -1,6 +1,8 @@
-"""Train the classifier and EDCLIP head on action tokens of a frozen tokenizer, with Accelerate.
+"""Train the classifier and EDCLIP head, on cached tokens or together with the tokenizer, with Accelerate.
 
-The tokenizer does not change, so every clip is tokenised once and the heads train on cached tokens.
+By default the tokenizer does not change: every clip is tokenised once and the heads train on cached tokens.
+With `train_tokenizer` they train on frames, and the tokenizer goes on learning to redraw them (the paper's
+way).
 """
 
 import hashlib
@@ -10,16 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import set_seed, tqdm
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
-from torch.utils.data import DataLoader, TensorDataset
+from accelerate import DataLoaderConfiguration
+from accelerate.utils import DistributedDataParallelKwargs, set_seed, tqdm
+from torch.utils.data import DataLoader, Dataset
 from transformers import get_cosine_schedule_with_warmup
 
+from dface_hf.data import LabelledClips
+from dface_hf.data.pair_clips import resized
+from dface_hf.metrics import recognition_scores
 from dface_hf.models import DFaceForVideoClassification
 
-from .accelerator import new_accelerator
-from .checkpointing import checkpoints, save_checkpoint, write_json
+from .accelerator import finish_trackers, new_accelerator, start_trackers, tracked_by
+from .averaging import weight_average
+from .checkpointing import append_json, checkpoints, cut_log, save_checkpoint, write_json
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,17 @@ class TrainConfig:
     """How the heads are trained. The defaults follow the paper's optimiser; epochs are fixed before looking.
 
     Attributes:
-        epochs: Passes over the tokens.
-        batch_size: Clips a step.
+        epochs: Passes over the clips.
+        batch_size: Clips a step and process.
         learning_rate: Peak of the cosine schedule.
         weight_decay: Of AdamW.
-        grad_clip: Largest norm of the gradient.
+        grad_clip: Largest norm of the gradient of the heads, and of that of the tokenizer.
+        ema_decay: Of the moving average of the weights, which is then what is returned; 0 for none.
         balance_classes: Weight the cross-entropy by inverse class frequency of the training clips.
+        train_tokenizer: Train the tokenizer along, by its own optimiser, on `reconstruction_weight` times its
+            reconstruction loss; needs the frames of the clips.
         seed: Of weights, order and dropout.
+        mixed_precision: `"no"` or `"bf16"`.
     """
 
     epochs: int = 10
@@ -52,62 +61,162 @@ class TrainConfig:
     learning_rate: float = 2e-4
     weight_decay: float = 1e-5
     grad_clip: float = 1.0
+    ema_decay: float = 0.0
     balance_classes: bool = True
+    train_tokenizer: bool = False
     seed: int = 0
+    mixed_precision: str = "no"
 
 
 def train_heads(
     model: DFaceForVideoClassification,
-    train: TokenSet,
+    train: TokenSet | LabelledClips,
     config: TrainConfig,
     output_dir: str | Path,
     resume: bool = False,
+    report_to: str | None = None,
 ) -> DFaceForVideoClassification:
-    """Train everything but the tokenizer.
+    """Train everything but the tokenizer, or with `config.train_tokenizer` everything.
 
     Args:
-        model: Its tokenizer is left as it is; text anchors must be set for the EDCLIP part to act.
-        train: Tokenised training clips.
+        model: Text anchors must be set for the EDCLIP part to act.
+        train: Tokenised training clips, or clips with frames.
         config: Recipe.
         output_dir: Folder of the run: `checkpoints/`, `metrics.jsonl`.
         resume: Go on from the last checkpoint there.
+        report_to: Trackers that Accelerate knows, with commas between them.
 
     Returns:
-        The model, in evaluation mode.
+        The model, in evaluation mode; with `ema_decay` its average.
 
     Raises:
-        ValueError: If there are no clips, a class of the model has none while classes are balanced, or the
-            run in `output_dir` was made with other clips or another recipe, or would be overwritten.
+        ValueError: If there are no clips, a class of the model has none while classes are balanced, the
+            tokenizer is to be trained on tokens, or the run in `output_dir` was made with other clips or
+            another recipe, or would be overwritten.
+        FloatingPointError: If the loss is no number.
     """
     if not len(train):
         raise ValueError("there is no clip to train on")
+    if config.train_tokenizer and isinstance(train, TokenSet):
+        raise ValueError("train_tokenizer needs the frames of the clips, not their tokens")
     set_seed(config.seed)
     if config.balance_classes:
-        model.config.class_weights = class_weights(train.labels, model.config.id2label)
-    # Both are needed for a resumed run to see the same batches and dropout as an uninterrupted one.
-    accelerator = new_accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True))
-    model.dface.tokenizer.requires_grad_(False)
-    data = TensorDataset(train.action_ids, train.labels)
-    order = torch.Generator().manual_seed(config.seed)
-    loader = DataLoader(data, config.batch_size, shuffle=True, generator=order)
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trainable, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.85, 0.98)
-    )
-    steps = config.epochs * len(loader)
-    schedule = get_cosine_schedule_with_warmup(optimizer, min(100, steps // 10), steps)
-    prepared, optimizer, loader, schedule = accelerator.prepare(model, optimizer, loader, schedule)
-    folder = Path(output_dir)
-    start = _start(accelerator, folder, asdict(config) | {"clips": _fingerprint(train)}, resume)
-    for epoch in tqdm(
-        range(start, config.epochs), initial=start, total=config.epochs, desc="train", unit="epoch"
-    ):
-        loader.set_epoch(epoch)
-        loss = _epoch(accelerator, prepared, optimizer, loader, schedule, config.grad_clip)
-        save_checkpoint(folder / "checkpoints", epoch + 1, accelerator.save_state)
-        with open(folder / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"epoch": epoch + 1, "loss": round(loss, 5)}) + "\n")
-    return accelerator.unwrap_model(prepared).eval()
+        model.config.class_weights = class_weights(torch.as_tensor(train.labels), model.config.id2label)
+    run = _Run(model, train, config, Path(output_dir), report_to)
+    start = run.start(resume, asdict(config) | {"clips": _fingerprint(train)})
+    bar = tqdm(range(start, config.epochs), initial=start, total=config.epochs, desc="train", unit="epoch")
+    for epoch in bar:
+        bar.set_postfix(loss=f"{run.epoch(epoch):.3g}")
+    return run.finish()
+
+
+class ClipRows(Dataset):
+    """What the model takes of a clip: `labels`, and `action_ids` (16,) or `pixel_values` (2, 3, h, w)."""
+
+    def __init__(self, clips: TokenSet | LabelledClips, size: int):
+        self.clips, self.size = clips, size
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        label = {"labels": torch.as_tensor(self.clips.labels[index])}
+        if isinstance(self.clips, TokenSet):
+            return {"action_ids": self.clips.action_ids[index]} | label
+        pair = np.stack([self.clips.pairs.onset[index], self.clips.pairs.apex[index]])
+        frames = resized(torch.from_numpy(pair).permute(0, 3, 1, 2)[None], self.size)[0]
+        return {"pixel_values": frames} | label
+
+
+class _Run:
+    """The state of one training run: model, optimisers, schedules and where they are written."""
+
+    def __init__(self, model, train, config: TrainConfig, folder: Path, report_to: str | None):
+        self.config, self.folder = config, folder
+        # Both are needed for a resumed run to see the same batches and dropout as an uninterrupted one: the
+        # seedable sampler, and a generator of the loader's own.
+        self.accelerator = new_accelerator(
+            config.mixed_precision,
+            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            **tracked_by(report_to, folder),
+        )
+        model.config.train_tokenizer = config.train_tokenizer
+        tokenizer = model.dface.tokenizer.requires_grad_(config.train_tokenizer)
+        order = torch.Generator().manual_seed(config.seed)
+        rows = ClipRows(train, tokenizer.config.image_size)
+        loader = DataLoader(rows, config.batch_size, shuffle=True, generator=order)
+        within = {id(parameter) for parameter in tokenizer.parameters()}
+        heads = [parameter for parameter in model.parameters() if id(parameter) not in within]
+        parts = [heads, list(tokenizer.parameters())] if config.train_tokenizer else [heads]
+        options = dict(lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.85, 0.98))
+        optimizers = [torch.optim.AdamW(part, **options) for part in parts]
+        steps = config.epochs * len(loader)
+        schedules = [get_cosine_schedule_with_warmup(opt, min(100, steps // 10), steps) for opt in optimizers]
+        self.parts, prepare = parts, self.accelerator.prepare
+        self.model, self.loader = prepare(model, loader)
+        self.optimizers = [prepare(optimizer) for optimizer in optimizers]
+        self.schedules = [prepare(schedule) for schedule in schedules]
+        self.average = weight_average(model, config.ema_decay)
+        if self.average is not None:
+            self.accelerator.register_for_checkpointing(self.average)
+        start_trackers(self.accelerator, "dface-train", asdict(config))
+
+    def start(self, resume: bool, recipe: dict) -> int:
+        """Load the last checkpoint and return its epoch, or write down the recipe of a new run."""
+        saved = checkpoints(self.folder / "checkpoints")
+        if saved and not resume:
+            raise ValueError(
+                f"{self.folder} holds checkpoints of a run; resume it, or use another output folder"
+            )
+        self.accelerator.wait_for_everyone()
+        if not saved:
+            if self.accelerator.is_main_process:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / "metrics.jsonl").write_text("")
+                write_json(self.folder / "recipe.json", recipe)
+            return 0
+        if json.loads((self.folder / "recipe.json").read_text()) != recipe:
+            raise ValueError(
+                f"{self.folder}: the run was made with other clips or another recipe; use another folder"
+            )
+        self.accelerator.load_state(str(saved[-1]))
+        epoch = int(saved[-1].name[5:])
+        if self.accelerator.is_main_process:
+            cut_log(self.folder / "metrics.jsonl", "epoch", epoch)
+        return epoch
+
+    def epoch(self, epoch: int) -> float:
+        """Do one pass over the clips, write a checkpoint, and return the mean loss."""
+        self.loader.set_epoch(epoch)
+        self.model.train()
+        losses = [self._step(epoch, batch) for batch in self.loader]
+        loss = self.accelerator.reduce(torch.stack(losses).mean(), "mean").item()
+        save_checkpoint(self.folder / "checkpoints", epoch + 1, self.accelerator.save_state)
+        self.accelerator.log({"loss": loss, "lr": self.schedules[0].get_last_lr()[0]}, step=epoch + 1)
+        if self.accelerator.is_main_process:
+            append_json(self.folder / "metrics.jsonl", {"epoch": epoch + 1, "loss": loss})
+        return loss
+
+    def finish(self) -> DFaceForVideoClassification:
+        """Close the trackers and return the model."""
+        finish_trackers(self.accelerator)
+        model = self.accelerator.unwrap_model(self.model) if self.average is None else self.average.module
+        return model.eval()
+
+    def _step(self, epoch: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        loss = self.model(**batch).loss
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"epoch {epoch}: the loss is {loss.item()}; lower the learning rate")
+        self.accelerator.backward(loss)
+        for part, optimizer, schedule in zip(self.parts, self.optimizers, self.schedules, strict=True):
+            self.accelerator.clip_grad_norm_(part, self.config.grad_clip)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        return loss.detach()
 
 
 def class_weights(labels: torch.Tensor, id2label: dict[int, str]) -> tuple[float, ...]:
@@ -128,14 +237,7 @@ def class_weights(labels: torch.Tensor, id2label: dict[int, str]) -> tuple[float
 def score(truth: np.ndarray, predicted: np.ndarray, labels: tuple[str, ...]) -> dict:
     """Return accuracy, UF1 (mean of the classes' F1), UAR (mean recall) and the confusion matrix (truth in
     rows)."""
-    ids = list(range(len(labels)))
-    return {
-        "uf1": float(f1_score(truth, predicted, labels=ids, average="macro", zero_division=0)),
-        "uar": float(recall_score(truth, predicted, labels=ids, average="macro", zero_division=0)),
-        "accuracy": float((truth == predicted).mean()),
-        "n": len(truth),
-        "confusion": confusion_matrix(truth, predicted, labels=ids).tolist(),
-    }
+    return recognition_scores(truth, predicted, labels)
 
 
 @torch.no_grad()
@@ -159,37 +261,11 @@ def evaluate_heads(model: DFaceForVideoClassification, clips: TokenSet, batch_si
     return result
 
 
-def _epoch(accelerator, model, optimizer, loader, schedule, grad_clip: float) -> float:
-    """One pass over the tokens; returns the mean loss."""
-    model.train()
-    total = 0.0
-    for action_ids, labels in loader:
-        loss = model(action_ids=action_ids, labels=labels).loss
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), grad_clip)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        total += loss.item()
-    return total / len(loader)
-
-
-def _start(accelerator: Accelerator, folder: Path, recipe: dict, resume: bool) -> int:
-    """Load the last checkpoint and return its epoch, or write down the recipe of a new run."""
-    saved = checkpoints(folder / "checkpoints")
-    if saved and not resume:
-        raise ValueError(f"{folder} holds checkpoints of a run; resume it, or use another output folder")
-    if not saved:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "recipe.json", recipe)
-        return 0
-    if json.loads((folder / "recipe.json").read_text()) != recipe:
-        raise ValueError(f"{folder}: the run was made with other clips or another recipe; use another folder")
-    accelerator.load_state(str(saved[-1]))
-    return int(saved[-1].name[5:])
-
-
-def _fingerprint(clips: TokenSet) -> str:
-    """A short hash of tokens and labels: other tokens must not continue a run."""
-    content = clips.action_ids.numpy().tobytes() + clips.labels.numpy().tobytes()
-    return hashlib.sha256(content).hexdigest()[:16]
+def _fingerprint(clips: TokenSet | LabelledClips) -> str:
+    """A short hash of tokens or frames, and labels: other clips must not continue a run."""
+    seen = (clips.action_ids,) if isinstance(clips, TokenSet) else (clips.pairs.onset, clips.pairs.apex)
+    columns = [np.ascontiguousarray(column) for column in (*seen, clips.labels)]
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(column)
+    return digest.hexdigest()[:16]

@@ -31,6 +31,7 @@ from scipy.signal import find_peaks
 
 from dface_hf.faces.flow import optical_flow
 from dface_hf.faces.keyframes import find_events
+from dface_hf.metrics import match_events, spotting_scores
 from dface_hf.synthesis.fields import load_fields
 from dface_hf.synthesis.portraits import paint_portraits
 
@@ -243,31 +244,20 @@ def peaks_of(curve: np.ndarray, fps: float, window: float, factor: float) -> Fou
     return [(max(0, int(p) - reach), int(p), min(last, int(p) + reach)) for p in peaks]
 
 
-def overlap(a: Interval, b: Interval) -> float:
-    """Intersection over union of two intervals of frames."""
-    common = min(a[2], b[2]) - max(a[0], b[0]) + 1
-    return max(common, 0) / (max(a[2], b[2]) - min(a[0], b[0]) + 1)
-
-
 def judge(videos: list[Video], found: list[Found]) -> dict[str, float]:
     """F1, precision, recall at IoU 0.5, median apex error (ms), false events a minute; pooled."""
-    hits, errors = 0, []
-    for video, events in zip(videos, found, strict=True):
-        left = list(video.micro)
-        for event in events:
-            match = max(left, key=lambda truth: overlap(event, truth), default=None)
-            if match is not None and overlap(event, match) >= 0.5:
-                left.remove(match)
-                hits += 1
-                errors.append(abs(event[1] - match[1]) / video.fps * 1000)
-    told, true = sum(map(len, found)), sum(len(v.micro) for v in videos)
+    truth = [[event[::2] for event in video.micro] for video in videos]
+    told = [[event[::2] for event in events] for events in found]
+    scores = spotting_scores(truth, told)
+    errors = [
+        abs(events[j][1] - video.micro[i][1]) / video.fps * 1000
+        for video, events, one, other in zip(videos, found, truth, told, strict=True)
+        for i, j in match_events(one, other)
+    ]
     minutes = sum(len(v.crops) / v.fps for v in videos) / 60
-    return {
-        "f1": 2 * hits / max(told + true, 1),
-        "precision": hits / max(told, 1),
-        "recall": hits / max(true, 1),
+    return {name: scores[name] for name in ("f1", "precision", "recall")} | {
         "apex_error_ms": float(np.median(errors)) if errors else float("nan"),
-        "false_per_minute": (told - hits) / minutes,
+        "false_per_minute": (scores["found"] - scores["hits"]) / minutes,
     }
 
 

@@ -7,7 +7,6 @@ from dface_hf.analysis import (
     evaluate_tokenizer,
     one_hot_tokens,
     pooled_difference,
-    tokenise,
 )
 from dface_hf.analysis.probes import (
     ActionUnitProbe,
@@ -18,7 +17,7 @@ from dface_hf.analysis.probes import (
     unit_scores,
 )
 from dface_hf.analysis.tokens import codebook_use, reconstruction, represent, token_agreement
-from dface_hf.data import PairClips, labelled_pairs, pretraining_pairs, render_clips
+from dface_hf.data import PairClips, labelled_pairs, pretraining_pairs, render_clips, tokenise
 
 CONFIG = DFaceTokenizerConfig(
     image_size=32, patch_size=4, hidden_size=32, num_spatial_layers=1, num_attention_heads=2, head_dim=16

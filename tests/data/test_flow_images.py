@@ -20,6 +20,7 @@ def test_motion_has_the_direction_of_the_picture_and_unit_length(folder):
     found = read_flow_images(folder)
     assert found.labels.tolist() == [2, 0]
     assert found.subjects.tolist() == ["casme2/sub01", "smic/sub01"], "two people of one number"
+    assert found.corpora.tolist() == ["casme2", "smic"] and found.clips.tolist() == ["flow", "flow"]
     motion = found.motion(64)
     assert motion.shape == (2, 2, 64, 64)
     assert abs(float(motion.norm(dim=1).max()) - 2 / 64) < 1e-6, "1 px in half-widths"

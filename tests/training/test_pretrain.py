@@ -1,48 +1,21 @@
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from safetensors.torch import load_file
 
-from dface_hf import DFaceTokenizerConfig, DFaceTokenizerModel
+from dface_hf import DFaceTokenizerModel
+from dface_hf.data import MixedPairs, ParquetPairs
 from dface_hf.training import PretrainConfig, pretrain
-from dface_hf.training.checkpointing import checkpoints, save_checkpoint
+from dface_hf.training.checkpointing import checkpoints, cut_log, save_checkpoint
 
-CONFIG = DFaceTokenizerConfig(
-    image_size=32,
-    patch_size=4,
-    hidden_size=32,
-    num_spatial_layers=1,
-    num_attention_heads=2,
-    head_dim=16,
-    code_dim=8,
-)
-RECIPE = PretrainConfig(
-    steps=12,
-    batch_size=8,
-    continuous_steps=4,
-    revive_every=2,
-    lr_warmup_steps=2,
-    log_every=2,
-    checkpoint_every=4,
-)
+from ..data.clip_sets import write_clips
+from .tiny_run import MODEL as CONFIG
+from .tiny_run import RECIPE as OPTIONS
+from .tiny_run import ShiftStream
 
-
-class ShiftStream:
-    """Random images; the apex is the onset moved by a pixel, or the onset itself: fast, and a function of the
-    step."""
-
-    amplitude = (1.0, 1.0)
-    num_actions = 1
-
-    def sample(self, batch, step=None, twins=False):
-        generator = torch.Generator().manual_seed(step)
-        onset = torch.rand(batch, 3, 32, 32, generator=generator)
-        moving = (torch.arange(batch) % (batch // 2) % 4 > 0)[:, None, None, None]
-        apex = torch.where(moving, onset.roll(1, dims=3), onset)
-        backward = torch.where(moving, torch.tensor([-1.0, 0.0])[:, None, None], 0.0).expand(-1, 2, 32, 32)
-        weights = moving[:, :, 0, 0].float()
-        return SimpleNamespace(onset=onset, apex=apex, weights=weights, backward=backward)
+RECIPE = PretrainConfig(**OPTIONS)
 
 
 class Interrupted(ShiftStream):
@@ -70,6 +43,51 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [2, 4, 6, 8, 10, 12]
 
 
+def test_a_resumed_run_on_real_clips_ends_with_the_same_weights(tmp_path):
+    prepared = write_clips(tmp_path / "prepared")
+
+    def stream(other):
+        return MixedPairs([(ParquetPairs([prepared], 32, window=4), 0.5), (other, 0.5)])
+
+    pretrain(CONFIG, stream(ShiftStream()), RECIPE, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(CONFIG, stream(Interrupted()), RECIPE, tmp_path / "broken")
+    assert 0 < len(checkpoints(tmp_path / "broken/checkpoints")) < 3
+    pretrain(CONFIG, stream(ShiftStream()), RECIPE, tmp_path / "broken", resume=True)
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_accumulated_passes_make_one_step(tmp_path):
+    """Twice the same pairs give the gradient, and the step, of once."""
+
+    class Same(ShiftStream):
+        def sample(self, batch, step=None, twins=False):
+            return super().sample(batch, 0, twins)
+
+    once = dict(OPTIONS, steps=2, continuous_steps=2, swap_share=0.0)
+    pretrain(CONFIG, Same(), PretrainConfig(**once), tmp_path / "once")
+    pretrain(CONFIG, Same(), PretrainConfig(**once, gradient_accumulation_steps=2), tmp_path / "twice")
+    expected, found = weights(tmp_path / "once"), weights(tmp_path / "twice")
+    for name, value in expected.items():
+        if name not in ("quantizer.running_rms", "quantizer.usage"):  # these count passes
+            torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6, msg=name)
+    assert found["quantizer.usage"].sum() == 2 * expected["quantizer.usage"].sum()
+
+
+def test_what_is_written_is_the_average(tmp_path):
+    recipe = PretrainConfig(**dict(OPTIONS, steps=2, checkpoint_every=1, ema_decay=0.75))
+    returned = pretrain(CONFIG, ShiftStream(), recipe, tmp_path).state_dict()
+    first, second = (load_file(path / "model.safetensors") for path in checkpoints(tmp_path / "checkpoints"))
+    name = "action_projection.weight"
+    expected = 0.75 * first[f"tokenizer.{name}"] + 0.25 * second[f"tokenizer.{name}"]
+    assert not torch.equal(expected, second[f"tokenizer.{name}"])
+    torch.testing.assert_close(weights(tmp_path)[name], expected)
+    torch.testing.assert_close(returned[name], expected)
+    with pytest.raises(ValueError, match="ema_decay is 1"):
+        pretrain(CONFIG, ShiftStream(), PretrainConfig(**OPTIONS, ema_decay=1), tmp_path / "x")
+
+
 def test_the_loss_falls(tmp_path):
     recipe = PretrainConfig(
         steps=60, batch_size=16, continuous_steps=40, lr_warmup_steps=5, log_every=5, checkpoint_every=100
@@ -91,9 +109,9 @@ def test_a_failed_save_leaves_the_checkpoint_before(tmp_path):
         open(f"{folder}/half", "w").close()
         raise OSError("disk full")
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="disk full; the last whole checkpoint is step-000001"):
         save_checkpoint(tmp_path, 2, fail)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000001"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
 
 
 def test_another_recipe_or_an_overwrite_is_refused(tmp_path):
@@ -105,9 +123,29 @@ def test_another_recipe_or_an_overwrite_is_refused(tmp_path):
         pretrain(CONFIG, ShiftStream(), other, tmp_path, resume=True)
 
 
-def test_a_tracker_that_is_not_installed_is_named(tmp_path):
-    with pytest.raises(ValueError, match="report_to is 'nosuch'"):
+def test_trackers_that_are_unknown_or_not_installed_are_named(tmp_path):
+    with pytest.raises(ValueError, match="report_to is 'nosuch'; known trackers: .*wandb"):
         pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path, report_to="nosuch")
+    installed = {tracker.value for tracker in get_available_trackers()}
+    absent = sorted(set(LOGGER_TYPE_TO_CLASS) - installed)
+    assert absent  # nobody has all nine
+    with pytest.raises(ImportError, match=f"the tracker {absent[0]} is not installed; pip install"):
+        pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path, report_to=absent[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tracker_is_told_the_numbers(tmp_path):
+    pytest.importorskip("tensorboard")
+    pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path, report_to="tensorboard")
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("events.out.tfevents*"))
+    assert b"perplexity" in written and b"flow_loss" in written
+
+
+def test_half_a_line_of_the_log_is_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"ste')
+    cut_log(path, "step", 4)
+    assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):

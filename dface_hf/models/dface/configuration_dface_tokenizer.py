@@ -8,6 +8,7 @@ from transformers import PreTrainedConfig
 #: What `reference_compat=True` needs: the published implementation has none of these additions.
 REFERENCE_SETTINGS = {
     "appearance": True,
+    "position_maps": False,
     "decoder_head": "pixels",
     "motion_channels": False,
     "match_brightness": False,
@@ -51,6 +52,8 @@ class DFaceTokenizerConfig(PreTrainedConfig):
             joins the motion channels; 0 for none.
         appearance (`bool`): Show the encoder the frames themselves. Without, it sees the motion channels
             only, and tokens cannot depend on looks.
+        position_maps (`bool`): Give each cell of the token grid a linear map of its own on both sides of the
+            codebook, so that all codes can be of use in every cell, with another meaning in each.
         match_brightness (`bool`): Give both frames the pair's average mean and contrast before encoding.
         motion_weight (`float`): Weight of moving pixels in the reconstruction loss; 0 is the paper's plain
             MSE.
@@ -96,6 +99,7 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     motion_gain: float | int = 8.0
     motion_levels: int = 3
     appearance: bool = False
+    position_maps: bool = False
     match_brightness: bool = True
     motion_weight: float | int = 4.0
     normalize_loss: bool = True

@@ -290,6 +290,18 @@ class DFaceRelativePositionBias(nn.Module):
         return table[index.reshape(side * side, side * side)].permute(2, 0, 1)[None].contiguous()
 
 
+class DFacePositionMaps(nn.Module):
+    """One linear map, without bias, for each cell of the token grid: zero stays zero."""
+
+    def __init__(self, config: DFaceTokenizerConfig):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.num_action_tokens, config.code_dim, config.code_dim))
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Map (batch, tokens, code_dim) to the same shape."""
+        return torch.einsum("btc,tcd->btd", vectors, self.weight.to(vectors.dtype))
+
+
 class DFaceTokenPositionBias(nn.Module):
     """Where the tokens are: each head of the decoder's cross-attention prefers those near the patch, by a
     slope.

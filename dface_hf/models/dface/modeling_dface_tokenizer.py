@@ -17,6 +17,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
 from .layers_dface import (
     DFaceLayerNorm,
+    DFacePositionMaps,
     DFaceRelativePositionBias,
     DFaceTokenizerAttention,
     DFaceTokenPositionBias,
@@ -201,7 +202,7 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["DFaceTokenizerLayer"]
     _supports_sdpa = True
     # Where two nearly equal frames are subtracted and the nearest code is chosen.
-    _keep_in_fp32_modules_strict = ["reduction", "quantizer"]
+    _keep_in_fp32_modules_strict = ["reduction", "encoding_maps", "quantizer"]
     _supports_attention_backend = True
     _keys_to_ignore_on_load_unexpected = [r"^dface\.(?!tokenizer)", r"^classifier\."]
 
@@ -219,6 +220,8 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
             init.ones_(module.k_scale)
             if module.null_key_values is not None:
                 init.normal_(module.null_key_values, std=1.0)
+        elif isinstance(module, DFacePositionMaps):
+            init.copy_(module.weight, torch.eye(module.weight.shape[-1]).expand_as(module.weight))
         elif isinstance(module, DFaceTokenPositionBias):
             init.constant_(module.slope, 2.0)
         elif isinstance(module, nn.Linear):
@@ -256,7 +259,10 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         self.spatial_encoder = DFaceTransformer(config, config.num_spatial_layers, axis="space")
         self.temporal_encoder = DFaceTransformer(config, config.num_temporal_layers, axis="time")
         self.reduction = DFaceReduction(config)
+        mapped = config.position_maps
+        self.encoding_maps = DFacePositionMaps(config) if mapped else nn.Identity()
         self.quantizer = DFaceQuantizer(config)
+        self.decoding_maps = DFacePositionMaps(config) if mapped else nn.Identity()
         self.action_projection = nn.Linear(config.code_dim, config.hidden_size)
         self.token_position_bias = None if config.reference_compat else DFaceTokenPositionBias(config)
         self.decoder = DFaceTransformer(config, config.num_decoder_layers, axis="space", cross_attention=True)
@@ -382,7 +388,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         states = self.temporal_encoder(states, **kwargs)
         with torch.autocast(states.device.type, enabled=False):
             states = states.to(self.reduction.projection.weight.dtype)
-            return self.reduction(states[:, 1]) - self.reduction(states[:, 0])
+            return self.encoding_maps(self.reduction(states[:, 1]) - self.reduction(states[:, 0]))
 
     def _embed(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """What the encoder sees of a pair (batch, 2, patches, hidden_size): looks, motion, or both."""
@@ -402,6 +408,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
             # Published quirk: (batch * tokens, code_dim) is reshaped to (batch, code_dim, tokens), then
             # transposed.
             codes = codes.flatten(1).unflatten(1, (self.config.code_dim, -1)).transpose(1, 2)
+        codes = self.decoding_maps(codes)
         return self.action_projection(codes.to(self.action_projection.weight.dtype))
 
     def _decode_features(self, onset: torch.Tensor, features: torch.Tensor, **kwargs) -> DFaceDecoderOutput:

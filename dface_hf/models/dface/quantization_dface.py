@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
+from .ranks_dface import copy_from_first, mean_over_ranks, normal_rows, num_ranks
 
 
 class DFaceQuantizer(nn.Module):
@@ -14,6 +15,9 @@ class DFaceQuantizer(nn.Module):
     zero vector: "nothing moves here". Vectors are divided by ONE persistent running RMS, never normalised one
     by one, so that the noise of a still face stays small beside real motion. With `reference_compat` neither
     is done.
+
+    In a distributed run the batch is that of all processes: RMS, usage, noise and codebook are as if one
+    process had seen it whole. As with a synchronised batch norm, all of them must then train in step.
 
     Attributes:
         mode: What training does: "continuous" passes vectors through (warm-up); "noise" substitutes noise;
@@ -53,7 +57,7 @@ class DFaceQuantizer(nn.Module):
             return vectors
         if not track:
             return self._compress(vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype))
-        rms = vectors.float().pow(2).mean().sqrt().clamp_min(1e-6)
+        rms = mean_over_ranks(vectors.float().pow(2).mean()).sqrt().clamp_min(1e-6)
         with torch.no_grad():
             self.running_rms.lerp_(rms.to(self.running_rms.dtype), 1 - self.rms_momentum)
         return self._compress(vectors / rms.to(vectors.dtype))
@@ -88,10 +92,7 @@ class DFaceQuantizer(nn.Module):
         """
         ids = self.nearest(vectors)
         if self.training:
-            with torch.no_grad():
-                self.usage.scatter_add_(
-                    0, ids.flatten(), torch.ones_like(ids.flatten(), dtype=self.usage.dtype)
-                )
+            self._count(ids)
         codes = self.codes()[ids].to(vectors.dtype)
         if not self.training:
             return codes, ids
@@ -101,7 +102,7 @@ class DFaceQuantizer(nn.Module):
             return codes, ids
         if self.mode == "straight":
             return codes + (vectors - vectors.detach()), ids
-        noise = torch.randn_like(vectors)
+        noise = normal_rows(vectors)
         error = (vectors - codes).norm(dim=-1, keepdim=True)
         noisy = vectors + error * noise / noise.norm(dim=-1, keepdim=True).clamp_min(1e-6)
         if self.pinned:
@@ -112,8 +113,17 @@ class DFaceQuantizer(nn.Module):
         return noisy, ids
 
     @torch.no_grad()
+    def _count(self, ids: torch.Tensor) -> None:
+        counts = torch.zeros_like(self.usage)
+        counts.scatter_add_(0, ids.flatten(), torch.ones_like(ids.flatten(), dtype=counts.dtype))
+        self.usage += num_ranks() * mean_over_ranks(counts)
+
+    @torch.no_grad()
     def initialise_codebook(self, vectors: torch.Tensor, iterations: int = 20) -> None:
-        """Set the free entries by k-means on scaled vectors (n, code_dim); entry 0 stays at zero."""
+        """Set the free entries by k-means on scaled vectors (n, code_dim); entry 0 stays at zero.
+
+        Of a distributed run every process gives the vectors of all (`gather_rows`).
+        """
         vectors = self._moving(vectors)
         centres = vectors[torch.randperm(len(vectors), device=vectors.device)[: len(self.codebook)]].float()
         for _ in range(iterations):
@@ -125,6 +135,7 @@ class DFaceQuantizer(nn.Module):
             centres = torch.where(count[:, None] > 0, total / count[:, None].clamp_min(1), fresh)
         self.codebook.copy_(centres)
         self.codebook.copy_(self.codes())
+        copy_from_first(self.codebook.data)
         self.usage.zero_()
 
     def _moving(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -137,8 +148,8 @@ class DFaceQuantizer(nn.Module):
         """Replace entries used less than `share` of their fair part since the last call by recent vectors.
 
         Args:
-            vectors: Recent scaled vectors (n, code_dim) to draw from; a real jitter keeps the new entries
-                distinct.
+            vectors: Recent scaled vectors (n, code_dim) to draw from, of all processes (`gather_rows`); a
+                real jitter keeps the new entries distinct.
             share: Threshold as a share of the uniform usage.
 
         Returns:
@@ -153,6 +164,7 @@ class DFaceQuantizer(nn.Module):
             vectors = self._moving(vectors)
             pick = vectors[torch.randint(len(vectors), (count,), device=vectors.device)].float()
             self.codebook[dead] = (pick + 0.05 * pick.std() * torch.randn_like(pick)).to(self.codebook.dtype)
+            copy_from_first(self.codebook.data)
         self.usage.zero_()
         return count
 

@@ -1,0 +1,116 @@
+"""Anybody's own clips: videos or folders of pictures, with a metadata.csv or in folders named by emotion.
+
+metadata.csv, as in the videofolder and imagefolder of `datasets`: ``file_name`` (a video, or a folder of
+numbered pictures, relative to the csv) and, each of them optional, ``subject``, ``emotion`` (or ``label``),
+``onset``, ``apex``, ``offset`` (frames counted from 0), ``fps``, ``action_units``, ``corpus``, ``license``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from dface_hf.faces import ClipError, open_frames
+
+from .frame_folders import Recording, place, read_recording
+from .listing import Annotation, CorpusClip, CorpusListing, SkippedRow, UnusableRow
+from .sheets import SheetRow, read_sheet
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+ASSUMED_FPS = 25.0
+COLUMNS = {
+    "file_name": ("file_name",),
+    "subject": ("subject",),
+    "emotion": ("emotion", "label"),
+    "onset": ("onset",),
+    "apex": ("apex",),
+    "offset": ("offset",),
+    "fps": ("fps",),
+    "action_units": ("action_units", "au"),
+    "corpus": ("corpus",),
+    "license": ("license",),
+}
+LICENSE = "unknown; ask the owner of the folder"
+
+
+def read_folder(root: Path) -> CorpusListing:
+    """The clips of a folder.
+
+    Raises:
+        ValueError: No such folder, a metadata.csv without the column file_name, or no clips.
+    """
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; give a folder of videos, or of folders of pictures")
+    sheet = root / "metadata.csv"
+    if sheet.is_file():
+        rows = read_sheet(sheet, COLUMNS, optional=set(COLUMNS) - {"file_name"})
+    else:
+        rows = [
+            SheetRow(0, {"file_name": path.relative_to(root).as_posix(), "emotion": path.parent.name})
+            for path in sorted(root.glob("*/*"))
+            if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
+        ]
+    if not rows:
+        raise ValueError(
+            f"{root}: neither a metadata.csv with clips nor folders named by emotion with clips in them"
+        )
+    listing = CorpusListing("folder", root)
+    for row in rows:
+        try:
+            listing.clips.append(_clip(root, row))
+        except ValueError as error:  # UnusableRow, and ClipError of a video
+            listing.skipped.append(SkippedRow(row.number or None, row.text("file_name"), str(error)))
+    return listing
+
+
+def _clip(root: Path, row: SheetRow) -> CorpusClip:
+    file = row.required("file_name")
+    recording, path, fps, notes = _media(root / file, row)
+    emotion = row.emotion()
+    units, told = row.action_units()
+    keyframes = (row.frame(name) for name in ("onset", "apex", "offset"))
+    subject = row.text("subject") or Path(file).stem
+    if not row.text("subject"):
+        told = (*told, "no subject given; the clip counts as a subject of its own")
+    placed = place(Annotation(row.number, subject, file, *keyframes), recording)
+    return CorpusClip(
+        clip_id=file,
+        corpus=row.text("corpus") or root.resolve().name,
+        subject=subject,
+        frames=() if path else recording.frames,
+        path=path,
+        fps=fps,
+        onset=placed.onset,
+        apex=placed.apex,
+        offset=placed.offset,
+        emotion=emotion,
+        action_units=units,
+        license=row.text("license") or LICENSE,
+        row=row.number or None,
+        notes=(*notes, *told, *placed.notes),
+    )
+
+
+def _media(path: Path, row: SheetRow) -> tuple[Recording, str | None, float, tuple[str, ...]]:
+    """(frames counted from 0, video file or None, frames a second, notes)."""
+    fps = _rate(row)
+    if path.is_dir():
+        found = read_recording(path)
+        found = dataclasses.replace(found, numbers=tuple(range(len(found.frames))))
+        return found, None, fps or ASSUMED_FPS, () if fps else (f"no fps given; {ASSUMED_FPS:g} assumed",)
+    source = open_frames(str(path), fps=fps)
+    count = source.frame_count or sum(1 for _ in source)
+    if count < 2:
+        raise ClipError(path, f"{count} frames", "a clip needs at least two")
+    return Recording(path, tuple(range(count)), ()), str(path), source.fps, ()
+
+
+def _rate(row: SheetRow) -> float | None:
+    text = row.text("fps")
+    try:
+        fps = float(text) if text else None
+    except ValueError:
+        raise UnusableRow(f"fps={text!r} is no number") from None
+    if fps is not None and not 0 < fps <= 100_000:
+        raise UnusableRow(f"fps={text} is no frame rate")
+    return fps

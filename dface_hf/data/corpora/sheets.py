@@ -1,0 +1,190 @@
+"""Annotation sheets as rows of named cells, each with the row number that a spreadsheet program shows."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dface_hf.actions import normalise_emotion, parse_action_units
+
+from .listing import UnusableRow
+
+HEADER_ROWS = 40  # SAMM's sheet has 13 rows of text above its header
+DEPTH = 2  # folders below the root in which a sheet is looked for
+_MISSING = ("", "/", "-", "nan", "none", "n/a", "na")
+
+Columns = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """A row: its number from 1, and its cells by our names for the columns (None when empty)."""
+
+    number: int
+    cells: Mapping[str, Any]
+
+    def text(self, name: str) -> str:
+        """A cell as text: 6.0 as "6", nothing as ""."""
+        value = self.cells.get(name)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return "" if value is None else str(value).strip()
+
+    def required(self, name: str) -> str:
+        """A cell that must not be empty.
+
+        Raises:
+            UnusableRow: It is.
+        """
+        if not (text := self.text(name)):
+            raise UnusableRow(f"the cell {name} is empty")
+        return text
+
+    def frame(self, name: str) -> int | None:
+        """A frame number; None for an empty cell, "/" and the like.
+
+        Raises:
+            UnusableRow: The cell holds anything else than a whole number.
+        """
+        text = self.text(name)
+        if text.lower() in _MISSING:
+            return None
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not number.is_integer():
+            raise UnusableRow(f"{name}={text!r} is no frame number")
+        return int(number)
+
+    def emotion(self, name: str = "emotion") -> str | None:
+        """The canonical emotion; None for an empty cell.
+
+        Raises:
+            UnusableRow: An unknown word.
+        """
+        if self.text(name).lower() in _MISSING:
+            return None
+        try:
+            return normalise_emotion(self.text(name))
+        except ValueError as error:
+            raise UnusableRow(str(error)) from None
+
+    def action_units(self, name: str = "action_units") -> tuple[str, tuple[str, ...]]:
+        """(notation, notes): the cell if it can be read, otherwise "" and a note that says so."""
+        text = self.text(name)
+        try:
+            return (text if parse_action_units(text) else ""), ()
+        except ValueError as error:
+            return "", (f"action units left out: {error}",)
+
+
+def find_sheet(root: Path, patterns: Iterable[str], title: str) -> Path:
+    """The corpus's sheet: the first file below the root, at most two folders down, that fits a pattern.
+
+    Raises:
+        ValueError: No such file; the message says what was looked for.
+    """
+    patterns = tuple(patterns)
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; give the folder of the {title} release")
+    for pattern in patterns:
+        for level in range(DEPTH + 1):
+            found = [
+                p for p in sorted(root.glob("*/" * level + pattern)) if not p.name.startswith(("~", "."))
+            ]
+            if found:
+                return found[-1]  # of several versions the latest name: 2019 after 2014
+    raise ValueError(
+        f"{root}: this is no {title} release: no sheet {patterns[0]} in it; give the folder that holds it"
+    )
+
+
+def read_sheet(
+    path: Path, columns: Columns, sheet: str | None = None, optional: Iterable[str] = ()
+) -> list[SheetRow]:
+    """Rows of a table, below the row that holds the names of its columns.
+
+    Args:
+        path: .xlsx or .csv file.
+        columns: Our name -> the names that releases use for the column; case, spaces and underscores do not
+            count.
+        sheet: Name of the sheet (default, or when no sheet has this name: the first).
+        optional: Our names of columns that may be absent.
+
+    Raises:
+        ValueError: A file that cannot be read, or a column that is missing.
+    """
+    table = _table(path, sheet)
+    names = {ours: {_plain(name) for name in theirs} for ours, theirs in columns.items()}
+    header, places = _header(table, names)
+    if missing := [ours for ours in columns if ours not in places and ours not in set(optional)]:
+        found = ", ".join(str(cell) for cell in table[header] if cell is not None) if table else "nothing"
+        name = columns[missing[0]][0]
+        raise ValueError(f"{path}: no column {name!r}; its header, row {header + 1}, has: {found}")
+    return [
+        SheetRow(number, {ours: row[place] if place < len(row) else None for ours, place in places.items()})
+        for number, row in enumerate(table[header + 1 :], header + 2)
+        if any(row[place] not in (None, "") for place in places.values() if place < len(row))
+    ]
+
+
+def _header(table: list[tuple], names: dict[str, set[str]]) -> tuple[int, dict[str, int]]:
+    """Index of the row that names the most columns, and where each of ours is."""
+    best: tuple[int, dict[str, int]] = (0, {})
+    for index, row in enumerate(table[:HEADER_ROWS]):
+        cells = [_plain(cell) for cell in row]
+        places = {
+            ours: next(place for place, cell in enumerate(cells) if cell in theirs)
+            for ours, theirs in names.items()
+            if theirs & set(cells)
+        }
+        if len(places) > len(best[1]):
+            best = (index, places)
+    return best
+
+
+def read_plain_sheet(path: Path, names: tuple[str, ...], sheet: int = 0) -> list[SheetRow]:
+    """Rows of a sheet that has no header: its cells in the order of the names."""
+    return [
+        SheetRow(number, dict(zip(names, row, strict=False)))
+        for number, row in enumerate(_table(path, sheet), 1)
+        if any(cell not in (None, "") for cell in row)
+    ]
+
+
+def _plain(cell: Any) -> str:
+    return re.sub(r"[\s_]+", "", str(cell)).lower() if cell is not None else ""
+
+
+def _table(path: Path, sheet: str | int | None) -> list[tuple]:
+    """All cells of a sheet, row by row."""
+    if path.suffix.lower() == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [tuple(cell or None for cell in row) for row in csv.reader(file)]
+    if path.suffix.lower() != ".xlsx":
+        raise ValueError(f"{path}: {path.suffix} cannot be read; open it and save it as .xlsx or .csv")
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise ImportError("openpyxl is not installed; pip install openpyxl") from error
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - zip, XML and openpyxl's own errors
+        raise ValueError(f"{path}: not a readable spreadsheet ({error}); copy it again") from error
+    try:
+        return [tuple(row) for row in _choose(book, sheet).iter_rows(values_only=True)]
+    finally:
+        book.close()
+
+
+def _choose(book: Any, sheet: str | int | None) -> Any:
+    if isinstance(sheet, int):
+        return book.worksheets[min(sheet, len(book.worksheets) - 1)]
+    return next((one for one in book.worksheets if one.title == sheet), book.worksheets[0])

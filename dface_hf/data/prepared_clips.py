@@ -1,0 +1,169 @@
+"""Prepared datasets read back: clips in the schema, and their onset/apex pairs with class labels."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets, load_dataset, load_from_disk
+
+from dface_hf.actions import ClassScheme, get_class_scheme
+
+from .clip import CLIP_FEATURES
+from .pair_clips import PairClips, keyframe_clips
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledClips:
+    """Onset/apex pairs of labelled clips.
+
+    Attributes:
+        pairs: Stabilised pairs of n clips.
+        labels: (n,) int64 class ids of the scheme.
+        subjects: "corpus/subject" of each clip.
+        left_out: Number of clips by emotion that the scheme has no class for.
+        licenses: Of the pictures.
+    """
+
+    pairs: PairClips
+    labels: np.ndarray
+    subjects: tuple[str, ...]
+    left_out: dict[str, int]
+    licenses: tuple[str, ...] = ()
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """Names of the corpora."""
+        return tuple(sorted({subject.split("/")[0] for subject in self.subjects}))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, chosen: np.ndarray) -> LabelledClips:
+        """Some of the clips, by index or mask."""
+        index = np.arange(len(self))[chosen]
+        pairs = PairClips(*(column[index] for column in self.pairs.arrays))
+        subjects = tuple(self.subjects[i] for i in index)
+        return replace(self, pairs=pairs, labels=self.labels[index], subjects=subjects)
+
+
+def parquet_files(source: str | Path) -> list[str]:
+    """The Parquet files below a folder, sorted; those in hidden folders are not meant."""
+    folder = Path(source)
+    found = (path.relative_to(folder) for path in folder.rglob("*.parquet"))
+    return sorted(str(folder / path) for path in found if not any(p.startswith(".") for p in path.parts))
+
+
+def open_clips(source: str | Path | Sequence[str]) -> IterableDataset:
+    """Stream the clips of a prepared dataset; their frames stay encoded until `read_frame`.
+
+    Args:
+        source: A folder with Parquet files, as `dface prepare` and `Dataset.to_parquet` write them; a folder
+            of `Dataset.save_to_disk`; a dataset on the Hub (its split "train"); or a list of Parquet files.
+
+    Raises:
+        ValueError: None of these, or columns other than those of `CLIP_FEATURES`; the message names them.
+    """
+    found = _open(source)
+    lacking = [] if found.features is None else sorted(set(CLIP_FEATURES) - set(found.features))
+    if lacking:
+        raise ValueError(
+            f"{source}: no dataset of clips, it lacks the columns {lacking}; `dface prepare` makes one"
+        )
+    return found.decode(False) if found.features else found.cast(CLIP_FEATURES).decode(False)
+
+
+def _open(source: str | Path | Sequence[str]) -> IterableDataset:
+    files = parquet_files(source) if isinstance(source, str | Path) else list(source)
+    if files:
+        return load_dataset("parquet", data_files=files, split="train", streaming=True)
+    try:
+        if (Path(source) / "dataset_info.json").is_file() or (Path(source) / "dataset_dict.json").is_file():
+            return _as_stream(load_from_disk(str(source)))
+        if not Path(source).exists():
+            return load_dataset(str(source), split="train", streaming=True)
+    except Exception as error:  # of the Hub, of the network, of half a dataset: one line for all
+        raise ValueError(f"{source}: {' '.join(str(error).split())}") from error
+    raise ValueError(f"{source}: no .parquet file in it, and no dataset of `save_to_disk`")
+
+
+def _as_stream(found: Dataset | DatasetDict) -> IterableDataset:
+    if isinstance(found, DatasetDict):
+        found = concatenate_datasets(list(found.values()))
+    return found.to_iterable_dataset(num_shards=max(1, min(64, len(found))))
+
+
+def read_frame(row: Mapping[str, Any], index: int) -> np.ndarray:
+    """Return frame `index` of a clip as (height, width, 3) uint8 RGB.
+
+    Raises:
+        ValueError: The clip has no frames, or none of that index, or it cannot be read.
+    """
+    name = f"clip {row['corpus']}/{row['clip_id']}"
+    if row["frames"] is None:
+        raise ValueError(f"{name} names a path and holds no frames; `dface prepare` puts them in")
+    if not 0 <= index < len(row["frames"]):
+        raise ValueError(f"{name} has no frame {index}; it has {len(row['frames'])}, counted from 0")
+    frame = row["frames"][index]
+    try:
+        if isinstance(frame, Mapping):
+            frame = PIL.Image.open(io.BytesIO(frame["bytes"]) if frame["bytes"] else frame["path"])
+        return np.asarray(frame.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name}: frame {index} cannot be read: {error}") from error
+
+
+def labelled_clips(sources: Sequence[str | Path], scheme: ClassScheme | str) -> LabelledClips:
+    """The onset/apex pairs of prepared datasets, as far as their emotions have a class.
+
+    Args:
+        sources: As `open_clips` takes them; pictures of one size.
+        scheme: Class scheme or its name.
+
+    Raises:
+        ValueError: No clip at all, or none with a class of the scheme.
+    """
+    scheme, left_out, labels, subjects, licenses = get_class_scheme(scheme), Counter(), [], [], set()
+
+    def with_a_class() -> Iterator[dict[str, Any]]:
+        for source in sources:
+            for row in open_clips(source):
+                label = _label_of(scheme, row["emotion"])
+                if label is None:
+                    left_out[row["emotion"] or "no emotion"] += 1
+                    continue
+                labels.append(scheme.label2id[label])
+                subjects.append(f"{row['corpus']}/{row['subject']}")
+                licenses.add(row["license"])
+                yield _keyframes(row)
+
+    rows = with_a_class()
+    if (first := next(rows, None)) is None:
+        told = ", ".join(f"{count} x {name}" for name, count in left_out.items()) or "they hold no clips"
+        raise ValueError(f"{_names(sources)}: no clip with a class of {scheme.name}: {told}")
+    pairs = keyframe_clips(chain([first], rows))
+    return LabelledClips(pairs, np.array(labels), tuple(subjects), dict(left_out), tuple(sorted(licenses)))
+
+
+def _label_of(scheme: ClassScheme, emotion: str | None) -> str | None:
+    try:
+        return None if emotion is None else scheme.label_of(emotion)
+    except ValueError:  # a word that nobody knows is left out and listed as it is
+        return None
+
+
+def _keyframes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its onset and apex frame only, decoded."""
+    frames = [PIL.Image.fromarray(read_frame(row, row[key])) for key in ("onset", "apex")]
+    return dict(row) | {"frames": frames, "onset": 0, "apex": 1, "offset": 1}
+
+
+def _names(sources: Sequence[str | Path]) -> str:
+    return ", ".join(map(str, sources))

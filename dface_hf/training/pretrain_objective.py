@@ -1,0 +1,94 @@
+"""Tokenizer and training-only readers as one module, from pairs to the weighted terms of the loss.
+
+One module, so that a distributed wrapper sees what the loss really uses: in the continuous and hard parts of
+a run some weights rest.
+"""
+
+import torch
+from torch import nn
+
+from dface_hf.models import DFaceTokenizerConfig, DFaceTokenizerModel, DFaceTokenizerOutput
+
+from .objectives import ActionReader, agreement_loss, flow_loss, still_loss, usage_loss
+from .recipe import PretrainConfig
+
+
+class PretrainObjective(nn.Module):
+    """What pretraining minimises.
+
+    Args:
+        model_config: Architecture of the new tokenizer.
+        num_actions: Action fields of the stream; 0 where nothing is known of its pairs.
+        config: Recipe: the weights of the terms.
+    """
+
+    def __init__(self, model_config: DFaceTokenizerConfig, num_actions: int, config: PretrainConfig):
+        super().__init__()
+        self.config = config
+        self.tokenizer = DFaceTokenizerModel(model_config)
+        features = model_config.num_action_tokens * model_config.code_dim
+        self.reader = ActionReader(features, num_actions) if num_actions else None
+
+    def parameter_groups(self) -> list[dict]:
+        """Of the optimiser: the codebook, which follows the encoder, learns faster and does not decay."""
+        config, codebook = self.config, self.tokenizer.quantizer.codebook
+        rest = [parameter for parameter in self.parameters() if parameter is not codebook]
+        return [
+            {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay},
+            {"params": [codebook], "lr": config.codebook_rate * config.learning_rate, "weight_decay": 0.0},
+        ]
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        token_order: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+        backward: torch.Tensor | None = None,
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Judge pairs.
+
+        Args:
+            pixel_values: (batch, 2, 3, height, width) in [0, 1].
+            token_order: (batch,) whose tokens each pair is decoded with.
+            weights: (batch, actions), zero where nothing acts; None for real pairs.
+            backward: (batch, 2, height, width) true motion in px of the crop, coarser is enough.
+
+        Returns:
+            The weighted terms of the loss, and `action_ids` and `action_vectors` for codebook and log.
+        """
+        output = self.tokenizer(pixel_values, token_order=token_order)
+        with torch.autocast(pixel_values.device.type, enabled=False):
+            losses = self._of_vectors(output) | self._of_truth(output, weights, backward)
+        return losses, {"action_ids": output.action_ids, "action_vectors": output.action_vectors.detach()}
+
+    def _of_vectors(self, output: DFaceTokenizerOutput) -> dict[str, torch.Tensor]:
+        """Terms that need the frames alone."""
+        config, mode = self.config, self.tokenizer.quantizer.mode
+        losses = {"image": config.image_weight * output.loss}
+        if mode == "straight":
+            codes = output.action_codes.detach()
+            losses["commitment"] = config.commitment_weight * (output.action_vectors - codes).pow(2).mean()
+        if mode in ("noise", "straight") and config.usage_weight:
+            codes = self.tokenizer.quantizer.codes().detach()
+            losses["usage"] = config.usage_weight * usage_loss(output.action_vectors, codes)
+        return losses
+
+    def _of_truth(
+        self, output: DFaceTokenizerOutput, weights: torch.Tensor | None, backward: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """Terms that need to know what acts."""
+        config, mode, losses = self.config, self.tokenizer.quantizer.mode, {}
+        if weights is None:
+            return losses
+        if output.flow is not None and config.flow_weight:
+            losses["flow"] = config.flow_weight * flow_loss(output.flow, backward)
+        if self.reader is not None and config.unit_weight:
+            losses["units"] = config.unit_weight * self.reader(output.action_codes, weights)
+        # The encoder rests while codewords are hard: what concerns its vectors alone is left out.
+        if mode != "hard" and config.still_weight:
+            # Nuisances alone must look like nothing: without this noise reaches the length of small motions.
+            still = (weights == 0).all(dim=1)
+            losses["still"] = config.still_weight * still_loss(output.action_vectors, still)
+        if mode in ("noise", "straight") and config.twins and config.agreement_weight:
+            losses["agreement"] = config.agreement_weight * agreement_loss(output.action_vectors)
+        return losses

@@ -1,0 +1,246 @@
+"""Readers of the other corpora: their sheets, quirks and counts; long videos; folders that are no release."""
+
+from collections import Counter
+
+import pytest
+
+from dface_hf.actions import active_units
+from dface_hf.data import read_corpus
+from dface_hf.data.corpora import RELEASES, read_annotations
+from dface_hf.faces import write_video
+
+from .releases import frames, moving_face, spread, workbook
+
+CASME3 = {"disgust": 250, "surprise": 187, "others": 158, "Others": 3, "fear": 86, "anger": 64, "sad": 57,
+          "happy": 55}  # fmt: skip
+CASME3_HEADER = ("Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion")
+PART_C = {"neg": 99, "sur": 30, "oth": 20, "pos": 16}
+MMEW = {"happiness": 36, "anger": 8, "surprise": 89, "disgust": 72, "fear": 16, "sadness": 13, "others": 66}
+MMEW_HEADER = ("Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units",
+               "Estimated Emotion", "remarks")  # fmt: skip
+DFME_HEADER = ("Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Emotion", "EmotionId", "Fps",
+               "AU")  # fmt: skip
+CASME_HEADER = ("Subject", "Filename", None, "Emotion", "OnsetF", "ApexF1", "ApexF2", "OffsetF", None, "AU")
+FOURDME_HEADER = ("sub_ID", "fold_name", "fold", "Emotion", "Onset", "Apex", "Offset", "AUs", "AU1",
+                  "eye blink", "Positive", "Negative", "Surprise", "Repression", "Others",
+                  "Total")  # fmt: skip
+SAMM_LONG_HEADER = ("Subject", "Filename", "Inducement Code", "Onset", "Apex", "Offset", "Duration", "Type",
+                    "Action Units", "Notes")  # fmt: skip
+
+
+def casme3(root, rows, name="cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", header=CASME3_HEADER):
+    workbook(root / name, [header, *rows], "label")
+    return root
+
+
+def test_casme3_counts(tmp_path):
+    rows = [(f"spNO.{subject}", "abcdefghijklm"[i % 13], 5 * i + 1, 5 * i + 3, 0 if i == 7 else 5 * i + 6,
+             "T4+L10", "IV", word) for i, (subject, word) in enumerate(spread(CASME3, 94))]  # fmt: skip
+    found = read_annotations("casme3", casme3(tmp_path, rows))
+    assert len(found) == 860 and len({one.subject for one in found}) == 94
+    assert Counter(one.emotion for one in found) == {
+        "disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sadness": 57,
+        "happiness": 55,
+    }  # fmt: skip
+
+
+def test_part_c_counts_and_commas(tmp_path):
+    rows = [(subject, 1 + i, 10 * i, 10 * i + 6, ("R4,5", "4，5", 12)[i % 3], word)
+            for i, (subject, word) in enumerate(spread(PART_C, 31))]  # fmt: skip
+    workbook(
+        tmp_path / "CAS(ME)3_part_C_ME.xlsx", [("sub", "count", "onset", "offset", "au", "emotion"), *rows]
+    )
+    found = read_annotations("casme3c", tmp_path)
+    assert Counter(one.emotion for one in found) == {
+        "negative": 99,
+        "surprise": 30,
+        "others": 20,
+        "positive": 16,
+    }
+    assert [active_units(one.action_units) for one in found[:3]] == [(4, 5), (4, 5), (12,)]
+    assert found[0].apex is None and found[0].subject == "01"
+
+
+def test_mmew_counts(tmp_path):
+    rows = [(subject, f"S{subject:02d}-01-{i:03d}", 1, 4, 8, "4+7", word, None)
+            for i, (subject, word) in enumerate(spread(MMEW, 30))]  # fmt: skip
+    workbook(tmp_path / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, *rows])
+    found = read_annotations("mmew", tmp_path)
+    assert Counter(one.emotion for one in found) == MMEW and len(found) == 300
+
+
+def test_dfme_counts(tmp_path):
+    emotions = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+    rows = [(f"sub{1 + i % 176:04d}", f"sub{1 + i % 176:04d}_{i // 176:02d}", 0, 9, 20, emotions[i % 7],
+             i % 7, (200, 300, 500)[i % 3], "4") for i in range(1856)]  # fmt: skip
+    workbook(tmp_path / "training_full_with_AU.xlsx", [DFME_HEADER, *rows])
+    found = read_annotations("dfme", tmp_path)
+    assert len(found) == 1856 and len({one.subject for one in found}) == 176
+    assert {one.fps for one in found} == {200.0, 300.0, 500.0}
+
+
+def test_casme3_repeats_names_drops_frames_and_has_offset_zero(tmp_path):
+    rows = [("spNO.1", "a", 349, 355, 360, "R4", "III", "disgust"),
+            ("spNO.1", "a", 401, 404, 0, 12, "I", "happy"),
+            ("spNO.40", "e", 10, 14, 20, "4", "III", "Others")]  # fmt: skip
+    casme3(tmp_path, rows)
+    frames(tmp_path / "part_A" / "spNO.1" / "a" / "color", [n for n in range(1, 430) if n != 352], "{}.jpg")
+    frames(tmp_path / "part_A" / "spNO.1" / "a" / "depth", range(1, 430), "{}.png")
+    frames(tmp_path / "part_A" / "spNO.40" / "e" / "color", [n for n in range(1, 30) if n != 14], "{}.jpg")
+    found = read_corpus("casme3", tmp_path)
+    first, second, third = found.clips
+    assert (first.clip_id, second.clip_id) == (
+        "spNO.1/a@349",
+        "spNO.1/a@401",
+    ) and third.clip_id == "spNO.40/e"
+    assert (first.onset, first.apex, first.offset) == (348, 353, 358), "one frame less"
+    assert first.notes == ("1 frames are missing between onset and offset; played on",)
+    assert (second.apex, second.offset, second.notes) == (402, 402, ("offset 0; the apex 404 used",))
+    assert third.notes[0] == "apex frame 14 is missing; 13 used"
+    assert first.frames is second.frames, "clips of one recording share the list of its frames"
+    assert [(len(video.intervals), len(video.frames)) for video in found.videos] == [(2, 428), (1, 28)]
+
+
+def test_casme3_with_all_expressions_gives_macro_intervals(tmp_path):
+    rows = [("spNO.1", "a", 5, 8, 12, "4", "III", "disgust", "Micro-expression"),
+            ("spNO.1", "a", 20, 30, 50, "6+12", "I", "amused", "Macro-expression")]  # fmt: skip
+    casme3(tmp_path, rows, "CAS(ME)3_part_A_v2.xlsx", (*CASME3_HEADER, "Expression type"))
+    frames(tmp_path / "part_A" / "spNO.1" / "a" / "color", range(1, 100), "{}.jpg")
+    found = read_corpus("casme3", tmp_path)
+    assert [clip.row for clip in found.clips] == [2] and not found.skipped
+    micro, macro = found.videos[0].intervals
+    assert (micro.kind, micro.onset, micro.apex, micro.offset) == ("micro", 4, 7, 11)
+    assert (macro.kind, macro.onset, macro.offset, macro.emotion, macro.row) == ("macro", 19, 49, None, 3)
+
+
+def test_an_old_spreadsheet_is_asked_for_in_the_new_form(tmp_path):
+    (tmp_path / "CAS(ME)3_part_A_v2.xls").write_bytes(b"\xd0\xcf\x11\xe0")
+    with pytest.raises(ValueError, match=r"part_A_v2.xls: .xls cannot be read; open it and save it as .xlsx"):
+        read_corpus("casme3", tmp_path)
+
+
+def test_casme_pads_some_of_its_names(tmp_path):
+    rows = [(1, "EP01_12", None, "tense", 46, 59, None, 86, None, "4"),
+            (2, "EP01_1", None, "Disgust", 2, 5, 7, 9, None, 9)]  # fmt: skip
+    workbook(tmp_path / "casme.xlsx", [CASME_HEADER, *rows])
+    frames(tmp_path / "CASME_raw_selected" / "sub01" / "EP01_12", range(40, 101), "EP01_12-{}.jpg")
+    frames(tmp_path / "CASME_raw_selected" / "sub02" / "EP01_1", range(1, 12), "EP01_1-{:03d}.jpg")
+    first, second = read_corpus("casme", tmp_path).clips
+    assert (first.onset, first.apex, first.offset, first.emotion, first.fps) == (6, 19, 46, "tense", 60)
+    assert (second.onset, second.apex, second.offset, second.action_units) == (1, 4, 8, "9")
+
+
+@pytest.mark.parametrize("folder", ["others", "repression", "S03/others"])
+def test_mmew_lies_by_emotion(tmp_path, folder):
+    workbook(tmp_path / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, (3, "S03-01-002", 1, 4, 8, "4", "others", None)])
+    frames(tmp_path / "Micro_Expression" / folder / "S03-01-002", range(1, 13), "{}.jpg")
+    found = read_corpus("mmew", tmp_path)
+    assert [(c.subject, c.onset, c.apex, c.offset) for c in found.clips] == [("S03", 0, 3, 7)], found.skipped
+
+
+def test_4dme_has_several_labels_doubtful_units_and_clips_numbered_anew(tmp_path):
+    rows = [("sub1", "f1", 1, "x", 311, 315, 320, "AU4(k)+AU7", 0, 0, 0, 1, 0, 0, 0, 1),
+            ("sub1", "f2", 1, "x", 400, 404, 409, "AU1", 0, 0, 0, 1, 1, 0, 0, 2)]  # fmt: skip
+    workbook(tmp_path / "4DME_Labelling_Micro_release v1.xlsx", [FOURDME_HEADER, *rows])
+    for name in ("f1", "f2"):
+        frames(tmp_path / "gray_micro" / "sub1" / name, range(1, 11), "{:04d}.jpg")
+    first, second = read_corpus("4dme", tmp_path).clips
+    assert (first.onset, first.apex, first.offset, first.emotion) == (0, 4, 9, "negative")
+    assert active_units(first.action_units) == (7,), "4(k) is doubtful"
+    assert "the folder holds the clip alone" in first.notes[0]
+    assert (
+        second.emotion == "negative"
+        and second.notes[0] == "several labels, negative, surprise; the first used"
+    )
+
+
+def test_dfme_counts_frames_from_zero(tmp_path):
+    rows = [("sub0003", "sub0003_01", 0, 4, 9, "happiness", 4, 500, "12"),
+            ("sub0003", "sub0003_02", 0, 4, 9, "fear", 3, "fast", "1")]  # fmt: skip
+    workbook(tmp_path / "training_full_with_AU.xlsx", [DFME_HEADER, *rows])
+    frames(tmp_path / "DFME_train" / "sub0003_01", range(10), "{}.png")
+    found = read_corpus("dfme", tmp_path)
+    assert [(c.onset, c.apex, c.offset, c.fps, c.notes) for c in found.clips] == [(0, 4, 9, 500.0, ())]
+    assert [(one.row, one.reason) for one in found.skipped] == [(3, "Fps='fast' is no number")]
+
+
+def test_casme2_long_translates_names_and_takes_the_apex_for_an_offset_of_zero(tmp_path):
+    rows = [(1, "disgust1_1", 30, 40, 60, "4+10", "disgust", "macro-expression", "disgust"),
+            (1, "disgust1_2", 70, 75, 80, "4", "disgust", "micro-expression", "disgust"),
+            (1, "disgust1_3", 85, 90, 0, "4", "confused", "micro-expression", "disgust"),
+            (1, "anger9_1", 85, 90, 0, "4", "anger", "micro-expression", "anger")]  # fmt: skip
+    workbook(tmp_path / "code_final.xlsx", rows, "label", people=[(1, "s15", 1), (2, "s16", 2)],
+             videos=[("0101", "disgust1"), ("0502", "happy2")])  # fmt: skip
+    frames(tmp_path / "rawpic" / "s15" / "15_0101disgustingteeth", range(1, 101), "img{:03d}.jpg")
+    found = read_corpus("casme2_long", tmp_path)
+    assert [(c.onset, c.apex, c.offset, c.emotion) for c in found.clips] == [
+        (69, 74, 79, "disgust"),
+        (84, 89, 89, None),
+    ]
+    assert "unknown emotion 'confused'" in found.clips[1].notes[0]
+    assert [(one.row, one.reason) for one in found.skipped] == [
+        (4, "video 'anger9' is not in the third sheet, which names the files")
+    ]
+    video = found.videos[0]
+    assert len(video.frames) == 100 and video.fps == 30
+    assert [(i.kind, i.onset, i.offset) for i in video.intervals] == [
+        ("macro", 29, 59), ("micro", 69, 79), ("micro", 84, 89)
+    ]  # fmt: skip
+
+
+def test_samm_long_has_ten_rows_of_text(tmp_path):
+    rows = [*[("text",)] * 10, SAMM_LONG_HEADER,
+            ("006", "006_1_1", 1, 10, 15, 40, 31, "Macro", "12", None),
+            ("006", "006_1_2", 1, 60, 70, 80, 21, "Micro - 1/2", "4+7", None)]  # fmt: skip
+    workbook(tmp_path / "SAMM_LongVideos_V2_Release.xlsx", rows)
+    frames(tmp_path / "SAMM_longvideos" / "006_1", range(1, 101), "006_1_{:04d}.jpg")
+    found = read_corpus("samm_long", tmp_path)
+    assert [(c.clip_id, c.row, c.onset) for c in found.clips] == [("006/006_1_2", 13, 59)]
+    (video,) = found.videos
+    assert video.video_id == "006_1" and [i.kind for i in video.intervals] == ["macro", "micro"]
+
+
+def test_own_clips_with_metadata(tmp_path):
+    write_video(tmp_path / "a.mp4", moving_face(), 25)
+    frames(tmp_path / "b", [3, 20, 100], "f{}.png")
+    (tmp_path / "metadata.csv").write_text(
+        "file_name,subject,emotion,onset,apex,offset,fps,action_units\n"
+        "a.mp4,anna,happy,1,5,9,,1+2\nb,bert,Surprise,,,,50,\nc.mp4,carl,fear,1,2,3,,\na.mp4,anna,glee,1,5,9,,\n"
+    )
+    found = read_corpus("folder", tmp_path)
+    video, pictures = found.clips
+    assert (video.path, video.frames, video.fps) == (str(tmp_path / "a.mp4"), (), 25.0)
+    assert (video.onset, video.apex, video.offset, video.emotion) == (1, 5, 9, "happiness")
+    assert (pictures.onset, pictures.apex, pictures.offset, pictures.fps) == (0, 1, 2, 50.0)
+    assert [one.row for one in found.skipped] == [4, 5]
+    assert "no such file" in found.skipped[0].reason and "unknown emotion 'glee'" in found.skipped[1].reason
+
+
+def test_own_clips_in_folders_named_by_emotion(tmp_path):
+    (tmp_path / "surprise").mkdir()
+    write_video(tmp_path / "surprise" / "x.mp4", moving_face(), 25)
+    (clip,) = read_corpus("folder", tmp_path).clips
+    assert (clip.emotion, clip.subject, clip.offset) == ("surprise", "x", len(moving_face()) - 1)
+    assert clip.notes[0] == "no subject given; the clip counts as a subject of its own"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="neither a metadata.csv"):
+        read_corpus("folder", tmp_path / "empty")
+
+
+def test_face_videos_are_grouped_by_the_first_folder(tmp_path):
+    for name in ("id10001/v/00002.mp4", "id10001/v/00001.mp4", "id10002/x/00001.mp4", "solo.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "id10001" / "notes.txt").touch()
+    clips = read_corpus("faces", tmp_path).clips
+    assert [clip.subject for clip in clips] == ["solo", "id10001", "id10001", "id10002"]
+    assert clips[1].clip_id == "id10001/v/00001.mp4" and clips[1].emotion is None
+    with pytest.raises(ValueError, match="no video below it"):
+        read_corpus("faces", tmp_path / "empty")
+
+
+@pytest.mark.parametrize("corpus", sorted(RELEASES))
+def test_every_reader_says_what_it_looks_for(tmp_path, corpus):
+    with pytest.raises(ValueError, match=r"is no .* release.*give the folder that holds"):
+        read_corpus(corpus, tmp_path)
