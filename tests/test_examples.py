@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -55,6 +56,26 @@ def test_finetune_with_trainer(tmp_path, monkeypatch, capsys):
     assert "synthetic" in capsys.readouterr().out
     model = AutoModelForVideoClassification.from_pretrained(tmp_path)
     assert model.config.num_labels == 5 and model.config.others_label == "others"
+
+
+def test_finetune(tmp_path, monkeypatch, capsys, clip, checkpoint):
+    folder, output = tmp_path / "videos", tmp_path / "run"
+    folder.mkdir()
+    lines = ["file_name,subject,onset,apex,offset,emotion"]
+    for number, emotion in enumerate(("happiness", "surprise", "disgust", "sleepiness")):
+        shutil.copy(clip, folder / f"{number}.mp4")
+        lines.append(f"{number}.mp4,s{number},45,50,60,{emotion}")
+    (folder / "metadata.csv").write_text("\n".join([*lines, "absent.mp4,s9,1,2,3,disgust"]) + "\n")
+    small = ["--scheme", "composite3", "--epochs", "2", "--batch-size", "2", "--no-balance"]
+    where = ["--model", str(checkpoint), "--output", str(output)]
+    run("finetune.py", str(folder), *small, *where, monkeypatch=monkeypatch)
+    told = capsys.readouterr().out
+    assert "skipped absent.mp4" in told and "sleepiness" in told
+    report = json.loads(told[told.index("{") : told.rindex("}") + 1])
+    assert report["clips"] == 2 and len(report["validation"]["subjects"]) == 1
+    model = AutoModelForVideoClassification.from_pretrained(output / "model")
+    assert list(model.config.id2label.values()) == ["negative", "positive", "surprise"]
+    assert "ask the owner" in (output / "model" / "README.md").read_text()
 
 
 def test_tokenizer_speed(monkeypatch, capsys):

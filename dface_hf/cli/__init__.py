@@ -3,7 +3,14 @@
 Exit codes: 0 done; 2 bad usage or nothing usable; 3 a clip or a picture failed, the rest was written.
 """
 
-from . import analyzing, checkpoints, evaluating, learning, preparing  # noqa: F401 - their commands register with the app
+from . import (  # noqa: F401 - their commands register with the app
+    analyzing,
+    checkpoints,
+    cross_validating,
+    evaluating,
+    learning,
+    preparing,
+)
 from .app import app, main
 
 __all__ = ["app", "main"]

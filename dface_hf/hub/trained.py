@@ -34,11 +34,14 @@ def continued_classifier(
     if loaded.config.id2label == classes.id2label and loaded.config.others_label == classes.others:
         loaded.config.class_weights = None
         return loaded
-    plain = dict(anchor_texts=None, class_weights=None, text_encoder=None)
-    made = DFaceForVideoClassification.from_pretrained(model, **labels, **plain, ignore_mismatched_sizes=True)
+    changes = labels | dict(anchor_texts=None, class_weights=None, text_encoder=None)
     if text_encoder is not None:
         encoder, texts = TextEncoder.from_pretrained(text_encoder), class_prompts(classes)
-        made.dface.set_text_anchors(encoder(list(texts.values())), texts, encoder.name)
+        anchors = encoder(list(texts.values()))
+        changes["projection_dim"] = anchors.shape[1]
+    made = DFaceForVideoClassification.from_pretrained(model, **changes, ignore_mismatched_sizes=True)
+    if text_encoder is not None:
+        made.dface.set_text_anchors(anchors, texts, encoder.name)
     return made
 
 
@@ -65,8 +68,8 @@ def train_on_clips(
         command: What the card says it was made by.
 
     Returns:
-        `clips`, `per_class`, `left_out`, and `validation`: the scores as from `evaluate_heads` and the
-        `subjects`, or None.
+        `clips`, `per_class`, `left_out`, and `validation`: the scores as from `evaluate_heads` (`edclip` None
+        without descriptions) and the `subjects`, or None.
 
     Raises:
         ValueError: If a class has no training clip while classes are balanced, or no subject is left.
@@ -88,7 +91,7 @@ def train_on_clips(
     report |= {"left_out": clips.left_out, "validation": None}
     if len(test):
         scores = evaluate_heads(trained, _tokens(trained.dface.tokenizer, test))
-        report["validation"] = scores | {"subjects": sorted(set(test.subjects))}
+        report["validation"] = {"edclip": None} | scores | {"subjects": sorted(set(test.subjects))}
     told = describe(trained) | {"name": "D-FACE classifier", "command": command}
     told |= {"corpora": list(clips.corpora), "licenses": list(clips.licenses), "training": vars(config)}
     write_checkpoint(trained, Path(output) / "model", render_card("dface_trained", **told, **report))

@@ -19,6 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+BFLOAT16_ONE = 0x3F80  # the bits of 1.0
+
+
 class Stacked(torch.autograd.Function):
     """Inside `vmap`, call a function on the stacked tensors of all members, their axis first."""
 
@@ -66,12 +69,12 @@ class DropoutMasks:
 
     def kept(self, shape: Sequence[int], share: float, dtype: torch.dtype) -> Tensor:
         """Return (members, ...): 0 with probability `share`, in steps of 1 / 65536, else 1."""
-        mask = torch.empty(*shape, dtype=dtype)
+        mask = torch.empty(*shape, dtype=torch.int16)
         threshold = round(share * 65536) - 32768
         for row, stream in zip(mask.view(len(mask), -1), self.streams, strict=True):
             bits = torch.from_numpy(stream.random_raw((row.numel() + 3) // 4).view(np.int16))
             torch.ge(bits[: row.numel()], threshold, out=row)
-        return mask
+        return mask.mul_(BFLOAT16_ONE).view(torch.bfloat16).to(dtype)
 
 
 @dataclass
@@ -111,8 +114,8 @@ class Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         (rows, weight), (outer, master) = ctx.saved_tensors, ctx.types
-        bias = gradient.sum(dim=1, dtype=master) if ctx.biased else None
         gradient = gradient.to(rows.dtype)
+        bias = _sum_of_rows(gradient).to(master) if ctx.biased else None
         inner = torch.bmm(gradient, weight).to(outer) if ctx.needs_input_grad[0] else None
         return inner, torch.bmm(gradient.mT, rows).to(master), bias, None
 
@@ -133,12 +136,19 @@ class FeedForward(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         rows, weight1, hidden, weight2 = ctx.saved_tensors
-        bias2, gradient = gradient.sum(dim=1), gradient.to(rows.dtype)
+        gradient = gradient.to(rows.dtype)
         weight2_gradient = torch.bmm(gradient.mT, hidden).to(ctx.outer) * ctx.scale
-        inner = torch.ops.aten.threshold_backward(torch.bmm(gradient, weight2), hidden, 0)
+        inner = torch.bmm(gradient, weight2)
+        torch.ops.aten.threshold_backward.grad_input(inner, hidden, 0, grad_input=inner)
         outer = torch.bmm(inner, weight1).to(ctx.outer)
         weight1_gradient = torch.bmm(inner.mT, rows).to(ctx.outer)
-        return outer, weight1_gradient, inner.sum(dim=1, dtype=ctx.outer), weight2_gradient, bias2, None
+        bias1, bias2 = (_sum_of_rows(x).to(ctx.outer) for x in (inner, gradient))
+        return outer, weight1_gradient, bias1, weight2_gradient, bias2, None
+
+
+def _sum_of_rows(tensor: Tensor) -> Tensor:
+    """(members, rows, width) -> (members, width), as a product: a sum of bfloat16 would be copied first."""
+    return torch.bmm(tensor.new_ones(()).expand(len(tensor), 1, tensor.shape[1]), tensor)[:, 0]
 
 
 def drop(states: Tensor, share: float, training: bool, shape: Sequence[int] | None = None) -> Tensor:
@@ -194,7 +204,7 @@ def dropped_sum(states: Tensor, branch: Tensor, share: float) -> Tensor:
 
 
 def normed_product(norm: tuple, product: tuple) -> tuple[Tensor, Tensor]:
-    """Scale and shift of a layer norm moved into the product behind it: a change of weights, not of states."""
+    """Scale and shift of a layer norm moved into the product behind: a change of weights, not of states."""
     (scale, shift), (weight, bias) = norm, product
     return weight * scale[:, None], torch.baddbmm(bias[..., None], weight, shift[..., None])[..., 0]
 
@@ -267,7 +277,7 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
         inner, after, hidden, last = shares if self.training else (0.0,) * 4
         rows = states.flatten(1, -2)
         normed = F.layer_norm(rows, rows.shape[-1:], eps=self.norm1.eps)
-        qkv = Product.apply(normed, *normed_product(norm1, joint), None).view(*states.shape[:-1], -1)
+        qkv = Product.apply(normed, *normed_product(norm1, joint), states.dtype).view(*states.shape[:-1], -1)
         attended = attention(qkv, self.self_attn.num_heads, inner)
         weight, bias = out[0] / ((1 - inner) * (1 - after)), out[1] / (1 - after)
         rows = dropped_sum(rows, Product.apply(attended, weight, bias, rows.dtype), after)

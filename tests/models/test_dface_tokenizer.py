@@ -324,3 +324,24 @@ def test_running_rms_scales_all_vectors_by_one_number():
 def test_perplexity_of_one_and_of_all_codes():
     assert perplexity(torch.zeros(10, dtype=torch.long), 32) == pytest.approx(1)
     assert perplexity(torch.arange(32), 32) == pytest.approx(32, abs=1e-3)
+
+
+def test_position_maps_start_as_nothing_survive_saving_and_keep_stillness(pixel_values, tmp_path):
+    torch.manual_seed(0)
+    plain = DFaceTokenizerModel(DFaceTokenizerConfig(**TINY)).eval()
+    mapped = DFaceTokenizerModel(DFaceTokenizerConfig(**TINY, position_maps=True)).eval()
+    mapped.load_state_dict(plain.state_dict() | {k: v for k, v in mapped.state_dict().items() if "maps" in k})
+    assert torch.equal(mapped.action_vectors(pixel_values), plain.action_vectors(pixel_values))
+    with torch.no_grad():
+        mapped.encoding_maps.weight.normal_()
+        mapped.decoding_maps.weight.normal_()
+    assert not torch.equal(mapped.action_vectors(pixel_values), plain.action_vectors(pixel_values))
+    onset, apex = pixel_values.unbind(1)
+    forth, back = (mapped.action_vectors(torch.stack(pair, 1)) for pair in ((onset, apex), (apex, onset)))
+    torch.testing.assert_close(forth, -back, atol=1e-5, rtol=1e-4)
+    assert (mapped.encode(onset, onset) == 0).all()
+    mapped.save_pretrained(tmp_path)
+    loaded = DFaceTokenizerModel.from_pretrained(tmp_path).eval()
+    ids = mapped.encode(onset, apex)
+    assert torch.equal(ids, loaded.encode(onset, apex))
+    assert torch.equal(mapped.decode(onset, ids).reconstruction, loaded.decode(onset, ids).reconstruction)

@@ -1,11 +1,19 @@
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dface_hf import DFaceConfig, DFaceForVideoClassification
+from dface_hf.data import LabelledClips, PairClips, labelled_clips
+from dface_hf.hub import continued_classifier, train_on_clips
 from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, score, train_heads
 from dface_hf.training.accelerator import new_accelerator
+from dface_hf.training.checkpointing import checkpoints
 from dface_hf.training.train import class_weights
+
+from ..data.clip_sets import write_clips
 
 LABELS = {0: "negative", 1: "positive", 2: "others"}
 
@@ -99,3 +107,82 @@ def test_scores_are_pooled_means_over_classes():
 def test_a_run_does_not_inherit_the_precision_of_the_one_before():
     assert new_accelerator("bf16").mixed_precision == "bf16"
     assert new_accelerator().mixed_precision == "no"
+
+
+def framed(count=24) -> LabelledClips:
+    """Frames of noise with labels."""
+    generator = np.random.default_rng(0)
+    onset, apex = (generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8) for _ in range(2))
+    pairs = PairClips(onset, apex, np.zeros((count, 0), np.uint8), np.arange(count))
+    return LabelledClips(pairs, np.arange(count) % 3, tuple(f"x/s{i % 6}" for i in range(count)), {})
+
+
+def test_the_tokenizer_trains_along_on_its_reconstruction(tmp_path):
+    config = TrainConfig(epochs=6, batch_size=8, learning_rate=2e-3, train_tokenizer=True)
+    made, clips_ = model(), framed()
+    tokenizer = made.dface.tokenizer
+    frames = torch.cat(list(clips_.pairs.pixel_values(32)))
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    loss = tokenizer.eval()(frames).loss.item()
+    trained = train_heads(made, clips_, config, tmp_path)
+    assert trained.dface.tokenizer(frames).loss.item() < 0.9 * loss
+    for name in ("dface.tokenizer.reduction.projection.weight", "classifier.weight"):
+        assert not torch.equal(trained.state_dict()[name], before[name]), name
+    with pytest.raises(ValueError, match="needs the frames of the clips, not their tokens"):
+        train_heads(model(), clips(), config, tmp_path / "tokens")
+
+
+def test_a_resumed_run_on_frames_ends_with_the_same_weights(tmp_path):
+    config = TrainConfig(epochs=3, batch_size=8, train_tokenizer=True, ema_decay=0.5)
+    whole = train_heads(model(), framed(), config, tmp_path / "whole")
+    broken, state = model(), {"calls": 0}
+
+    def stop(module, inputs):
+        state["calls"] += 1
+        if state["calls"] > 7:  # in the third epoch of three steps
+            raise KeyboardInterrupt
+
+    broken.classifier.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_heads(broken, framed(), config, tmp_path / "broken")
+    resumed = train_heads(model(), framed(), config, tmp_path / "broken", resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "broken")]
+    assert logs[0] == logs[1] and logs[0].count("\n") == 3
+
+
+def test_what_is_returned_is_the_average(tmp_path):
+    config = TrainConfig(epochs=2, batch_size=24, ema_decay=0.75, learning_rate=1e-2)
+    name = "classifier.weight"
+    found = train_heads(model(), framed(), config, tmp_path).state_dict()[name]
+    first, second = (
+        load_file(path / "model.safetensors")[name] for path in checkpoints(tmp_path / "checkpoints")
+    )
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(found, 0.75 * first + 0.25 * second)
+
+
+def test_a_checkpoint_is_trained_on_prepared_clips(tmp_path, checkpoint):
+    emotions = ("disgust", "happiness", "surprise", "others", None)
+    clips_ = labelled_clips([write_clips(tmp_path / "clips", 20, 2, emotions=emotions)], "default4")
+    config = TrainConfig(epochs=1, batch_size=4)
+    report = train_on_clips(
+        continued_classifier(checkpoint, "default4"), clips_, tmp_path / "run", config, 0.25
+    )
+    assert report["left_out"] == {"no emotion": 4} and len(report["validation"]["subjects"]) == 1
+    assert (
+        report["clips"] == sum(report["per_class"].values()) == 16 - report["validation"]["classifier"]["n"]
+    )
+    card = (tmp_path / "run/model/README.md").read_text()
+    assert "4 x no emotion" in card and "cc0-1.0" in card and "held out" in card
+    json.dumps(report)
+    old, new = (DFaceForVideoClassification.from_pretrained(f) for f in (checkpoint, tmp_path / "run/model"))
+    for name, value in old.dface.tokenizer.state_dict().items():
+        assert torch.equal(new.dface.tokenizer.state_dict()[name], value), name
+    assert not torch.equal(old.classifier.weight, new.classifier.weight)
+    other = continued_classifier(checkpoint, "composite3")
+    assert other.config.num_labels == 3 and other.config.anchor_texts is None
+    assert torch.equal(other.dface.token_embeddings.weight, old.dface.token_embeddings.weight)
+    with pytest.raises(ValueError, match="leaves none to train on"):
+        train_on_clips(other, clips_, tmp_path / "x", config, 0.95)

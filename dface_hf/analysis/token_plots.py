@@ -1,0 +1,97 @@
+"""A figure of the tokens of clips: which codes are used by which class, and where on the face something moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from .style import INK, MUTED, PANEL, elide, label_colours, readable_on, token_grid_side
+from .tokens import codebook_use
+
+WIDTH, HEIGHT = 10.0, 3.6
+
+
+def plot_tokens(
+    action_ids: ArrayLike,
+    labels: ArrayLike,
+    names: Sequence[str],
+    codebook_size: int,
+    title: str = "tokens",
+) -> Figure:
+    """Draw how clips use the codebook.
+
+    Args:
+        action_ids: (n, 16) tokens.
+        labels: (n,) class ids.
+        names: Class names by id.
+        codebook_size: Entries of the codebook.
+        title: Such as the checkpoint that made the tokens.
+
+    Returns:
+        A figure with the axes codes (share of each code but 0, by class) and places (share of clips in which
+        a cell of the grid is not code 0).
+
+    Raises:
+        ValueError: Tokens that fill no square grid, or another number of labels.
+    """
+    ids, labels = np.asarray(action_ids), np.asarray(labels)
+    if ids.ndim != 2 or len(ids) != len(labels):
+        raise ValueError(f"{len(labels)} labels for tokens of shape {ids.shape}; expected (n, 16) and (n,)")
+    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
+    use = codebook_use(ids, codebook_size)
+    told = (
+        f"{len(ids)} clips   ·   code 0, nothing moves: {use['null_share']:.0%} of the tokens   ·   perplexity of"
+        f" the others {use['perplexity']:.1f} of {codebook_size - 1}   ·   never used: {use['dead_codes']}"
+    )
+    figure.text(
+        0.04, 0.925, elide(title, 70, middle=True), color=INK, size=14, weight="bold", parse_math=False
+    )
+    figure.text(0.04, 0.855, told, color=MUTED, size=9)
+    _draw_codes(_axes(figure, "codes", (0.075, 0.14, 0.56, 0.56)), ids, labels, names, codebook_size)
+    _draw_places(_axes(figure, "places", (0.72, 0.10, 0.216, 0.60)), ids)
+    return figure
+
+
+def _draw_codes(axes: Axes, ids: np.ndarray, labels: np.ndarray, names: Sequence[str], size: int) -> None:
+    """Stacked bars: share of all tokens that are a code, by class of the clip."""
+    colours, base = label_colours(names), np.zeros(size - 1)
+    for number, name in enumerate(names):
+        share = np.bincount(ids[labels == number].ravel(), minlength=size)[1:] / ids.size
+        axes.bar(np.arange(1, size), share, 0.8, bottom=base, color=colours[name], label=elide(name, 16))
+        base += share
+    axes.set(xlim=(0.3, size - 0.3), ylim=(0, max(float(base.max()) * 1.05, 1e-3)), xlabel="code")
+    axes.set_ylabel("share of all tokens")
+    axes.set_xticks(np.arange(1, size, max(1, size // 16)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if base.max() > 0.04 else f"{value:.1%}")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False, fontsize=8, borderpad=0)
+
+
+def _draw_places(axes: Axes, ids: np.ndarray) -> None:
+    """The grid over the face: the darker, the more clips move there."""
+    side = token_grid_side(ids.shape[1])
+    moving = (ids > 0).mean(axis=0).reshape(side, side)
+    for row in range(side):
+        for column in range(side):
+            level = 1 - 0.85 * moving[row, column]
+            shade = "#" + "".join(
+                f"{round(255 * (level + (1 - level) * part)):02x}" for part in (0.1, 0.35, 0.6)
+            )
+            axes.fill_between([column, column + 1], row, row + 1, color=shade, lw=0)
+            style = {"ha": "center", "va": "center", "size": 9, "color": readable_on(shade)}
+            axes.text(column + 0.5, row + 0.5, f"{moving[row, column]:.0%}", **style)
+    axes.set(xlim=(0, side), ylim=(side, 0), xticks=[], yticks=[])
+    axes.set_title("clips in which a place moves", size=9, color=MUTED)
+    axes.spines[:].set(visible=True, color=PANEL)
+
+
+def _axes(figure: Figure, name: str, place: tuple[float, float, float, float]) -> Axes:
+    axes = figure.add_axes(place, label=name)
+    axes.tick_params(length=0, colors=INK, labelsize=8)
+    axes.spines[:].set_visible(False)
+    axes.xaxis.label.set(color=MUTED, size=8.5)
+    axes.yaxis.label.set(color=MUTED, size=8.5)
+    return axes

@@ -1,0 +1,77 @@
+"""`dface pretrain` and `dface train` from prepared clips to a checkpoint."""
+
+import json
+import sys
+
+import pytest
+from transformers import AutoModelForVideoClassification
+
+from dface_hf import cli
+
+from ..data.clip_sets import write_clips
+
+
+@pytest.fixture
+def dface(monkeypatch, capfd):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dface", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    emotions = ("disgust", "happiness", "surprise", "others")
+    return write_clips(tmp_path / "clips", 16, 2, emotions=emotions, frames=9)
+
+
+def test_heads_go_on_from_a_checkpoint_and_are_scored_on_held_out_subjects(
+    dface, prepared, checkpoint, tmp_path
+):
+    run = ["train", "--data", prepared, "--model", checkpoint, "--output", tmp_path / "run"]
+    small = ["--epochs", "1", "--batch-size", "4", "--scheme", "default4", "--no-balance"]
+    code, out, err = dface(*run, *small, "--validation-share", "0.5")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["clips"] == 8 and len(report["validation"]["subjects"]) == 2
+    assert AutoModelForVideoClassification.from_pretrained(tmp_path / "run/model").config.num_labels == 4
+    code, _, err = dface(*run, *small)
+    assert code == 2 and "holds checkpoints of a run" in err and "Traceback" not in err
+
+
+def test_clips_without_a_class_are_told(dface, prepared, checkpoint, tmp_path):
+    run = ["train", "--data", prepared, "--model", checkpoint, "--output", tmp_path / "run"]
+    code, out, err = dface(*run, "--scheme", "composite3", "--epochs", "1", "--train-tokenizer")
+    assert code == 0, err
+    assert "left out 4 clips: others has no class in composite3" in err
+    assert json.loads(out)["left_out"] == {"others": 4}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give either --tokenizer"),
+        (["--model", "x", "--tokenizer", "y"], "give either --tokenizer"),
+        (["--model", "x"], "give --data"),
+        (["--model", "x", "--data", "{tmp}"], "no .parquet file in it"),
+        (["--model", "x", "--data", "{clips}", "--scheme", "nosuch"], "unknown class scheme 'nosuch'"),
+    ],
+)
+def test_bad_options_are_one_line(dface, prepared, tmp_path, arguments, told):
+    filled = [text.format(tmp=tmp_path / "clips" / "none", clips=prepared) for text in arguments]
+    (tmp_path / "clips" / "none").mkdir()
+    code, out, err = dface("train", "--output", tmp_path / "run", *filled)
+    assert code == 2 and out == "" and told in err and len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_is_unknown_is_one_line(dface, prepared, tmp_path):
+    small = ["--data", prepared, "--data-share", "1", "--steps", "1", "--batch-size", "2"]
+    code, _, err = dface("pretrain", "--output", tmp_path / "run", *small, "--report-to", "nosuch")
+    assert code == 2 and "report_to is 'nosuch'" in err and "Traceback" not in err
