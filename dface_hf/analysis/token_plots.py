@@ -1,4 +1,4 @@
-"""A figure of the tokens of clips: which codes are used by which class, and where on the face something moves."""
+"""A figure of the tokens of clips: which class uses which codes, and where on the face something moves."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from .style import INK, MUTED, PANEL, elide, label_colours, readable_on, token_grid_side
+from .style import INK, MUTED, PANEL, elide, label_colours, readable_on, rgb, token_grid_side
 from .tokens import codebook_use
 
 WIDTH, HEIGHT = 10.0, 3.6
+MOVING = "#20508a"  # a place that moves in every clip
 
 
 def plot_tokens(
@@ -43,13 +45,14 @@ def plot_tokens(
         raise ValueError(f"{len(labels)} labels for tokens of shape {ids.shape}; expected (n, 16) and (n,)")
     figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
     use = codebook_use(ids, codebook_size)
-    told = (
-        f"{len(ids)} clips   ·   code 0, nothing moves: {use['null_share']:.0%} of the tokens   ·   perplexity of"
-        f" the others {use['perplexity']:.1f} of {codebook_size - 1}   ·   never used: {use['dead_codes']}"
+    facts = (
+        f"{len(ids)} clips",
+        f"code 0, nothing moves: {use['null_share']:.0%} of the tokens",
+        f"perplexity of the others {use['perplexity']:.1f} of {codebook_size - 1}",
+        f"never used: {use['dead_codes']}",
     )
-    figure.text(
-        0.04, 0.925, elide(title, 70, middle=True), color=INK, size=14, weight="bold", parse_math=False
-    )
+    told, style = "   ·   ".join(facts), {"color": INK, "size": 14, "weight": "bold", "parse_math": False}
+    figure.text(0.04, 0.925, elide(title, 70, middle=True), **style)
     figure.text(0.04, 0.855, told, color=MUTED, size=9)
     _draw_codes(_axes(figure, "codes", (0.075, 0.14, 0.56, 0.56)), ids, labels, names, codebook_size)
     _draw_places(_axes(figure, "places", (0.72, 0.10, 0.216, 0.60)), ids)
@@ -66,7 +69,8 @@ def _draw_codes(axes: Axes, ids: np.ndarray, labels: np.ndarray, names: Sequence
     axes.set(xlim=(0.3, size - 0.3), ylim=(0, max(float(base.max()) * 1.05, 1e-3)), xlabel="code")
     axes.set_ylabel("share of all tokens")
     axes.set_xticks(np.arange(1, size, max(1, size // 16)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if base.max() > 0.04 else f"{value:.1%}")
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.2g}%")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False, fontsize=8, borderpad=0)
 
 
@@ -76,10 +80,8 @@ def _draw_places(axes: Axes, ids: np.ndarray) -> None:
     moving = (ids > 0).mean(axis=0).reshape(side, side)
     for row in range(side):
         for column in range(side):
-            level = 1 - 0.85 * moving[row, column]
-            shade = "#" + "".join(
-                f"{round(255 * (level + (1 - level) * part)):02x}" for part in (0.1, 0.35, 0.6)
-            )
+            shares = (1 - moving[row, column] * (1 - part / 255) for part in rgb(MOVING))
+            shade = "#" + "".join(f"{round(255 * share):02x}" for share in shares)
             axes.fill_between([column, column + 1], row, row + 1, color=shade, lw=0)
             style = {"ha": "center", "va": "center", "size": 9, "color": readable_on(shade)}
             axes.text(column + 0.5, row + 0.5, f"{moving[row, column]:.0%}", **style)

@@ -33,7 +33,8 @@ def cross_validate(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="dface, a checkpoint folder of it, off-apexnet, ststnet, sssnet, rcn-a, htnet, svm; repeatable.",
+            help="dface, a checkpoint folder of it, off-apexnet, ststnet, sssnet, rcn-a, htnet or svm; "
+            "repeatable.",
             show_default=DEFAULT,
         ),
     ] = None,
@@ -175,7 +176,7 @@ def _template(checkpoint: str, scheme: str, text_encoder: str):
 
 
 def _encoder(checkpoint: str, scheme: str, text_encoder: str) -> Callable:
-    """The anchors of a checkpoint, where it holds those of all descriptions of a scheme; else a text encoder."""
+    """What embeds the descriptions: a checkpoint that holds the anchors of all of them, or a text encoder."""
     from dface_hf import DFaceForVideoClassification, TextEncoder
     from dface_hf.actions import class_prompts
     from dface_hf.pipelines.loading import load_config, load_model

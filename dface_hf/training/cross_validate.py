@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from dface_hf.data.protocols import Fold, check_folds, make_folds
 from dface_hf.metrics import Prediction, write_log
@@ -86,7 +87,9 @@ def cross_validate(
     plan = _plan(table, candidates, config, folds)
     _claim(output, plan, resume)
     rows: dict[str, dict[str, Any]] = {}
-    for candidate in candidates:
+    bar = tqdm(candidates, unit="model", disable=len(candidates) == 1)
+    for candidate in bar:
+        bar.set_description(candidate.name)
         outcomes, seconds = _outcomes(candidate, table, folds, config, output / WORK)
         for name, outcome in outcomes.items():
             _write_logs(output, name, outcome, table, config.seeds, first=not rows)

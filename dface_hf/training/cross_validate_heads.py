@@ -189,7 +189,8 @@ def new_heads(template: DFaceForVideoClassification, shared: bool = True) -> DFa
 def describe_heads(candidate: TokenHeads | TrainedTokenizer) -> dict[str, Any]:
     """What both ways of training D-FACE's heads depend on."""
     config = candidate.template.config
-    weights = sum(float(value.double().sum()) for value in candidate.template.dface.tokenizer.parameters())
+    tokenizer = candidate.template.dface.tokenizer
+    weights = sum(float(value.detach().double().sum()) for value in tokenizer.parameters())
     fields = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "head")
     fields += ("hidden_dropout_prob", "positions", "pooling", "entropy_weight", "edclip_weight")
     return {
@@ -225,11 +226,12 @@ def described_class(cosines: np.ndarray, config: DFaceConfig) -> np.ndarray:
         cosines: (..., anchors).
         config: A `DFaceConfig`.
     """
-    ids = np.array([config.label2id[label] for label in config.anchor_labels])
+    id_of = {label: number for number, label in config.id2label.items()}
+    ids = np.array([id_of[label] for label in config.anchor_labels])
     nearest = ids[cosines.argmax(-1)]
     if config.others_label is None:
         return nearest
-    return np.where(cosines.max(-1) < config.others_margin, config.label2id[config.others_label], nearest)
+    return np.where(cosines.max(-1) < config.others_margin, id_of[config.others_label], nearest)
 
 
 def _width(template: DFaceForVideoClassification) -> int:

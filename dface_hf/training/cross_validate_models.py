@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -19,6 +17,7 @@ from dface_hf.models import FlowImageProcessor
 from .baselines import BASELINES, Baseline
 from .cross_validate_clips import ClipTable
 from .cross_validate_outcome import Candidate, Outcome, train_together
+from .estimators import make_estimator
 from .fold_ensemble import FoldRecipe
 
 
@@ -92,15 +91,16 @@ def flow_features(table: ClipTable) -> tuple[np.ndarray, np.ndarray]:
     return found[0], found[-1]
 
 
-ESTIMATORS = {
+ON_FEATURES = {
     "svm": Estimator(
         "svm",
-        lambda: make_pipeline(StandardScaler(), SVC(C=1.0, class_weight="balanced")),
+        partial(make_estimator, "svm"),
         flow_features,
         "u, v and strain of Farneback flow of the stabilised pair, 28 px, each stretched to [0, 1]",
     )
 }
-MODELS = ("dface", *BASELINES, *ESTIMATORS)
+"""Estimators with what they read."""
+MODELS = ("dface", *BASELINES, *ON_FEATURES)
 """Names of the models; D-FACE needs a checkpoint besides."""
 
 
@@ -114,8 +114,8 @@ def baseline_named(name: str, options: dict[str, Any]) -> Candidate:
     Raises:
         ValueError: Unknown name; the message lists the known ones.
     """
-    if name in ESTIMATORS:
-        return ESTIMATORS[name]
+    if name in ON_FEATURES:
+        return ON_FEATURES[name]
     if name not in BASELINES:
         raise ValueError(
             f"unknown model {name!r}; known: {', '.join(MODELS)}, or a checkpoint folder of D-FACE"

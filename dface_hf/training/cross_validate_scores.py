@@ -45,9 +45,8 @@ def score_document(
     people = np.unique([f"{name[0]}\0{name[1]}" for name in table.names], return_inverse=True)[1]
     for part, rows in parts if resamples else ():
         drawn = people[rows].tolist()
-        part["intervals"] = bootstrap_interval(
-            truth[rows], outcome.predicted[:, rows], labels, drawn, resamples
-        )
+        found = bootstrap_interval(truth[rows], outcome.predicted[:, rows], labels, drawn, resamples)
+        part["intervals"] = {name: list(limits) for name, limits in found.items()}
     if outcome.by_epoch is not None:
         document["oracle"] = _oracle(outcome.by_epoch, truth, labels, folds)
     return document

@@ -59,6 +59,25 @@ def still_loss(vectors: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
     return mean_over_ranks(squares) / mean_over_ranks(still.float().sum()).clamp_min(1e-6)
 
 
+def quiet_loss(vectors: torch.Tensor, truth: torch.Tensor, floor: float) -> torch.Tensor:
+    """Squared length of the vectors of cells that do not move: a token should speak of its own cell.
+
+    Args:
+        vectors: (batch, tokens, code_dim), tokens in raster order of a square grid.
+        truth: (batch, 2, height, width) true motion, px of the crop.
+        floor: Root mean squared motion of a cell, px of the crop, from which on it is let alone; below, a
+            cell counts the more the stiller it is.
+
+    Returns:
+        Scalar, the mean over the share of stillness, on all processes.
+    """
+    cells = math.isqrt(vectors.shape[1])
+    energy = F.adaptive_avg_pool2d(truth.float().pow(2).sum(dim=1, keepdim=True), cells).sqrt().flatten(1)
+    share = (1 - energy / floor).clamp_min(0)
+    total = mean_over_ranks((share * vectors.float().pow(2).mean(dim=-1)).mean())
+    return total / mean_over_ranks(share.mean()).clamp_min(1e-3)
+
+
 def usage_loss(vectors: torch.Tensor, codes: torch.Tensor, temperature: float = 0.5) -> torch.Tensor:
     """How far the use of the codes is from even, with soft assignments so that it has a gradient.
 

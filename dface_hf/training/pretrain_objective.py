@@ -9,7 +9,7 @@ from torch import nn
 
 from dface_hf.models import DFaceTokenizerConfig, DFaceTokenizerModel, DFaceTokenizerOutput
 
-from .objectives import ActionReader, agreement_loss, flow_loss, still_loss, usage_loss
+from .objectives import ActionReader, agreement_loss, flow_loss, quiet_loss, still_loss, usage_loss
 from .recipe import PretrainConfig
 
 
@@ -67,6 +67,10 @@ class PretrainObjective(nn.Module):
         losses = {"image": config.image_weight * output.loss}
         if mode == "straight":
             codes = output.action_codes.detach()
+            if config.codebook_weight:
+                hard = self.tokenizer.quantizer.codes()[output.action_ids]
+                error = (hard - output.action_vectors.detach()).pow(2).mean()
+                losses["codebook"] = config.codebook_weight * error
             losses["commitment"] = config.commitment_weight * (output.action_vectors - codes).pow(2).mean()
         if mode in ("noise", "straight") and config.usage_weight:
             codes = self.tokenizer.quantizer.codes().detach()
@@ -89,6 +93,9 @@ class PretrainObjective(nn.Module):
             # Nuisances alone must look like nothing: without this noise reaches the length of small motions.
             still = (weights == 0).all(dim=1)
             losses["still"] = config.still_weight * still_loss(output.action_vectors, still)
+        if mode != "hard" and config.quiet_weight:
+            floor = config.quiet_floor * output.reconstruction.shape[-1] / 128
+            losses["quiet"] = config.quiet_weight * quiet_loss(output.action_vectors, backward, floor)
         if mode in ("noise", "straight") and config.twins and config.agreement_weight:
             losses["agreement"] = config.agreement_weight * agreement_loss(output.action_vectors)
         return losses

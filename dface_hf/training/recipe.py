@@ -35,6 +35,10 @@ class PretrainConfig:
         usage_weight: Weight of the unevenness of the use of the codes (`usage_loss`), from the end of the
             continuous steps on.
         still_weight: Weight of the mean squared vector of pairs in which nothing acts (`still_loss`).
+        quiet_weight: Weight of the vectors of single cells that do not move (`quiet_loss`); 0 for none.
+        quiet_floor: Motion of a cell, px of a 128 crop, from which on it counts as moving.
+        codebook_weight: Weight of the distance between codewords and the vectors they stand for, in the last
+            part; 0 leaves the codebook to the other terms.
         amplitude: Range of the largest motion, px of a 128 crop, that the second half is trained on.
         first_amplitude: The range at step 0; it narrows to `amplitude` over the first half.
         seed: Of weights, stream and noise.
@@ -64,6 +68,9 @@ class PretrainConfig:
     agreement_weight: float = 0.1
     usage_weight: float = 0.5
     still_weight: float = 1.0
+    quiet_weight: float = 0.0
+    quiet_floor: float = 0.15
+    codebook_weight: float = 0.0
     amplitude: tuple[float, float] = (0.5, 6.0)
     first_amplitude: tuple[float, float] | None = None
     seed: int = 0

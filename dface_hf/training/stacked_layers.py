@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 BFLOAT16_ONE = 0x3F80  # the bits of 1.0
 
 

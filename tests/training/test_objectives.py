@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dface_hf.training.objectives import ActionReader, agreement_loss, flow_loss, usage_loss
+from dface_hf.training.objectives import ActionReader, agreement_loss, flow_loss, quiet_loss, usage_loss
 
 
 def test_the_flow_loss_is_zero_for_the_truth_and_one_for_no_motion():
@@ -23,6 +23,17 @@ def test_agreement_is_perfect_for_equal_twins_and_one_for_unrelated_ones():
     vectors = torch.randn(64, 16, 8, generator=torch.Generator().manual_seed(0))
     assert agreement_loss(vectors[:32].repeat(2, 1, 1)).item() == 0
     assert agreement_loss(vectors).item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_only_cells_that_do_not_move_are_held_to_silence():
+    truth = torch.zeros(2, 2, 32, 32)
+    truth[:, :, :8, :8] = 1.0  # the first cell of sixteen moves
+    loud = torch.zeros(2, 16, 8)
+    loud[:, 0] = 3.0
+    assert quiet_loss(loud, truth, 0.15).item() == 0
+    loud[:, 5] = 1.0
+    assert quiet_loss(loud, truth, 0.15).item() == pytest.approx(1 / 15)
+    assert quiet_loss(loud, truth + 1, 0.15).item() == 0  # everything moves: no cell is asked
 
 
 def test_the_reader_learns_which_actions_show_in_the_codes():

@@ -1,0 +1,347 @@
+"""Cross-validation: what is trained on what, what is written, and what an interruption does not change."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dface_hf import DFaceConfig, DFaceForVideoClassification
+from dface_hf.actions import class_prompts
+from dface_hf.data.protocols import make_folds
+from dface_hf.metrics import read_log, recognition_scores
+from dface_hf.training import cross_validate as module
+from dface_hf.training.baselines import BASELINES
+from dface_hf.training.cross_validate import CrossValidationConfig, cross_validate
+from dface_hf.training.cross_validate_clips import read_clips, reselected
+from dface_hf.training.cross_validate_heads import (
+    ABLATIONS,
+    DFACE_RECIPE,
+    HeadsOnTokens,
+    TokenHeads,
+    TrainedTokenizer,
+    described_class,
+    without,
+)
+from dface_hf.training.cross_validate_models import MODELS, FlowNetwork, baseline_named
+from dface_hf.training.cross_validate_outcome import Outcome
+from dface_hf.training.cross_validate_scores import score_rows
+
+from ..conftest import TINY
+from ..data.clip_sets import rows as clip_rows
+from ..data.clip_sets import write_clips
+
+QUICK = replace(DFACE_RECIPE, epochs=3, learning_rate=3e-3)
+ONE_SEED = CrossValidationConfig(seeds=(0,), resamples=50)
+
+
+def template(scheme="composite3"):
+    """A small untrained tokenizer with heads and, for each description, an anchor."""
+    torch.manual_seed(0)
+    texts = class_prompts(scheme)
+    labels = {0: "negative", 1: "positive", 2: "surprise"} | ({3: "others"} if scheme == "default4" else {})
+    config = DFaceConfig(
+        tokenizer_config=TINY,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=12,
+        id2label=labels,
+        others_label=labels.get(3),
+    )
+    model = DFaceForVideoClassification(config).eval()
+    model.dface.set_text_anchors(torch.eye(12)[: len(texts)], texts, "none")
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """12 clips of 4 subjects, each of whom shows all three classes."""
+    return write_clips(tmp_path_factory.mktemp("prepared") / "clips", frames=12)
+
+
+@pytest.fixture(scope="module")
+def table(folder):
+    return read_clips([folder], "composite3")
+
+
+def heads(table, recipe=QUICK, **options) -> TokenHeads:
+    """D-FACE on tokens that tell the class in one of their cells, and nothing else does."""
+    ids = torch.randint(8, 32, (len(table), 16), generator=torch.Generator().manual_seed(0))
+    ids[:, 5] = torch.from_numpy(table.clips.labels)
+    return TokenHeads("dface", template(), recipe, _read={table: [ids]}, **options)
+
+
+def ststnet(epochs=2) -> FlowNetwork:
+    return baseline_named("ststnet", {"epochs": epochs})
+
+
+def test_clips_are_read_with_their_names_and_flow(table):
+    assert table.names[:2] == (("look-alike", "s0", "c0"), ("look-alike", "s1", "c1"))
+    assert table.clips.labels.tolist() == [0, 1, 2] * 4 and not table.left_out and not table.reselected
+    assert table.flows[0].shape == (12, 32, 32, 2) and table.flows[0] is table.flows[1]
+
+
+def test_files_and_scores_say_the_same(table, tmp_path):
+    config = CrossValidationConfig(seeds=(0, 1), oracle=True, resamples=50)
+    document = cross_validate(table, [ststnet(3), baseline_named("svm", {})], config, tmp_path)
+    assert document == json.loads((tmp_path / "scores.json").read_text())
+    names = {"predictions-seed0.txt", "predictions-seed1.txt", "predictions-svm-seed0.txt"}
+    assert names == {path.name for path in tmp_path.glob("*.txt")}
+    each = []
+    for seed in (0, 1):
+        log = read_log(tmp_path / f"predictions-seed{seed}.txt")
+        assert {one.key for one in log} == set(table.names)
+        each.append(recognition_scores([one.truth for one in log], [one.predicted for one in log], 3))
+    row, svm = document["rows"]["ststnet"], document["rows"]["svm"]
+    for score in ("uf1", "uar", "accuracy"):
+        values = [one[score] for one in each]
+        assert row[score] == pytest.approx(np.mean(values))
+        assert row["sd"][score] == pytest.approx(np.std(values, ddof=1))
+        low, high = row["intervals"][score]
+        assert 0 <= low <= high <= 1
+    assert row["oracle"]["accuracy"] >= row["accuracy"]
+    assert "oracle" not in svm and "sd" not in svm and len(svm["runs"]) == 1
+    assert row["per_subject"]["look-alike"]["s0"]["n"] == 3
+    assert document["models"]["ststnet"]["recipe"]["epochs"] == 3 and document["folds"] == 4
+    assert document["clips"]["per_class"] == {"look-alike": {"negative": 4, "positive": 4, "surprise": 4}}
+    assert {"date", "machine", "versions"} <= set(document)
+    shown = score_rows(document)
+    assert shown["svm"]["clips"] == "12" and "±" in shown["ststnet"]["UF1"] and "±" not in shown["svm"]["UF1"]
+
+
+def test_the_oracle_leaves_the_headline_as_it_is(table, tmp_path):
+    plain, told = (
+        cross_validate(table, [ststnet()], replace(ONE_SEED, oracle=oracle), tmp_path / str(oracle))
+        for oracle in (False, True)
+    )
+    plain, told = plain["rows"]["ststnet"], told["rows"]["ststnet"]
+    assert "oracle" in told and "oracle" not in plain
+    assert plain["confusion"] == told["confusion"]
+
+
+def test_class_head_and_descriptions_are_learned_from_tokens(table, tmp_path):
+    one = heads(table, replace(QUICK, epochs=40, learning_rate=1e-2))
+    document = cross_validate(table, [one, without(one, "no-edclip")], ONE_SEED, tmp_path)
+    assert list(document["rows"]) == ["dface", "dface-edclip", "dface-no-edclip"]
+    assert min(row["uf1"] for row in document["rows"].values()) > 0.9
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_ablations_change_one_thing(table, ablation, tmp_path):
+    one = heads(table)
+    changed = without(one, ablation)
+    before, after = one.template.config, changed.template.config
+    for field, value in ABLATIONS[ablation].items():
+        assert getattr(after, field) == value != getattr(before, field)
+    assert changed.tokens(table)[0] is one.tokens(table)[0]
+    for name, value in one.template.dface.tokenizer.state_dict().items():
+        assert torch.equal(value, changed.template.dface.tokenizer.state_dict()[name]), name
+    folds = make_folds("kfold", table.corpora, table.subjects, 2)
+    outcome = changed.run(table, folds, (0,), tmp_path, False)[f"dface-{ablation}"]
+    assert outcome.logits.shape == (1, 12, 3) and np.isfinite(outcome.logits).all()
+
+
+@pytest.mark.parametrize("kind", ["dface", "trained", "ststnet", "svm"])
+def test_held_out_labels_change_nothing(table, kind, tmp_path):
+    """Class weights, scalers and all else are fitted on training clips."""
+    fold = make_folds("loso", table.corpora, table.subjects)[1]
+    labels = table.clips.labels.copy()
+    labels[fold.test] = np.roll(labels[fold.test], 1)
+    assert (labels != table.clips.labels).any()
+    other = replace(table, clips=replace(table.clips, labels=labels))
+    one = heads(table)
+    made = {
+        "dface": replace(one, _read={table: one.tokens(table), other: one.tokens(table)}),
+        "trained": TrainedTokenizer("dface", one.template, replace(QUICK, epochs=1)),
+        "ststnet": ststnet(),
+        "svm": baseline_named("svm", {}),
+    }[kind]
+    found = []
+    for number, clips in enumerate((table, other)):
+        (tmp_path / str(number)).mkdir()
+        found.append(made.run(clips, [fold], (0,), tmp_path / str(number), False))
+    for row, outcome in found[0].items():
+        assert np.array_equal(outcome.predicted[:, fold.test], found[1][row].predicted[:, fold.test]), row
+        if outcome.logits is not None:
+            assert np.array_equal(outcome.logits[:, fold.test], found[1][row].logits[:, fold.test]), row
+
+
+def test_a_tokenizer_can_learn_along(table, tmp_path):
+    made = TrainedTokenizer("dface", template(), replace(QUICK, epochs=1))
+    before = {name: value.clone() for name, value in made.template.state_dict().items()}
+    folds = make_folds("kfold", table.corpora, table.subjects, 2)
+    rows = made.run(table, folds, (0,), tmp_path, False)
+    assert list(rows) == ["dface", "dface-edclip"] and rows["dface"].logits.shape == (1, 12, 3)
+    for name, value in made.template.state_dict().items():  # each fold starts from the same tokenizer
+        assert torch.equal(value, before[name]), name
+    (tmp_path / "seed-0-fold-001.npz").unlink()  # as if it had been killed in the second fold
+    again = made.run(table, folds, (0,), tmp_path, False)
+    assert np.array_equal(again["dface"].logits, rows["dface"].logits)
+    with pytest.raises(ValueError, match="no oracle epoch"):
+        made.run(table, folds, (0,), tmp_path, True)
+
+
+def test_an_interrupted_run_ends_with_equal_numbers(table, tmp_path, monkeypatch):
+    models = [ststnet(), heads(table)]
+    whole = cross_validate(table, models, ONE_SEED, tmp_path / "whole")
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(TokenHeads, "run", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        cross_validate(table, models, ONE_SEED, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "scores.json").exists()
+    with pytest.raises(ValueError, match="holds a run; give --resume"):
+        cross_validate(table, models, ONE_SEED, tmp_path / "broken")
+    with monkeypatch.context() as context:  # what is finished is not trained again
+        context.setattr(FlowNetwork, "run", None)
+        resumed = cross_validate(table, models, ONE_SEED, tmp_path / "broken", resume=True)
+    for name, row in whole["rows"].items():
+        kept = resumed["rows"][name]
+        assert {**row, "seconds": 0} == {**kept, "seconds": 0}, name
+    for path in (tmp_path / "whole").glob("*.txt"):
+        assert path.read_bytes() == (tmp_path / "broken" / path.name).read_bytes()
+    with pytest.raises(ValueError, match="holds a run with other seeds; give the same options"):
+        cross_validate(table, models, replace(ONE_SEED, seeds=(3,)), tmp_path / "broken", resume=True)
+    with pytest.raises(ValueError, match="other models"):
+        cross_validate(table, models[:1], ONE_SEED, tmp_path / "broken", resume=True)
+
+
+def test_a_model_that_was_killed_goes_on_from_its_checkpoint(table, tmp_path, monkeypatch):
+    from dface_hf.training import fold_ensemble
+
+    class Killed(Exception):
+        pass
+
+    whole = cross_validate(table, [ststnet(14)], ONE_SEED, tmp_path / "whole")
+    train_epoch, done = fold_ensemble._Run._train_epoch, []
+
+    def dying(run):
+        done.append(run.epoch)
+        if len(done) == 13:  # checkpoints are written every tenth epoch
+            raise Killed
+        train_epoch(run)
+
+    with monkeypatch.context() as context, pytest.raises(Killed):
+        context.setattr(fold_ensemble._Run, "_train_epoch", dying)
+        cross_validate(table, [ststnet(14)], ONE_SEED, tmp_path / "broken")
+    resumed = cross_validate(table, [ststnet(14)], ONE_SEED, tmp_path / "broken", resume=True)
+    row = resumed["rows"]["ststnet"]
+    assert row["seconds"] is None  # nobody knows what was spent before
+    assert row["confusion"] == whole["rows"]["ststnet"]["confusion"]
+    kept = [Outcome.load(tmp_path / name / "outcomes" / "ststnet.npz").logits for name in ("whole", "broken")]
+    assert np.array_equal(*kept)
+    assert not list((tmp_path / "broken" / "outcomes").glob("*.partial"))
+
+
+def test_the_largest_output_is_a_class():
+    model = HeadsOnTokens(template("default4").eval())
+    ids = torch.randint(0, 32, (50, 16), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        plain, found = model.model(action_ids=ids), model(action_ids=ids).logits
+    assert found.shape == (50, 7)
+    assert torch.equal(found.argmax(-1), plain.logits.argmax(-1))
+    torch.testing.assert_close(found[:, :4].softmax(-1), plain.logits.softmax(-1))
+    torch.testing.assert_close(found[:, 4:], plain.similarities)
+
+
+def test_who_resembles_no_description_is_among_the_others():
+    config = template("default4").config
+    cosines = np.array([[0.9, 0.1, 0.3], [0.1, 0.19, -0.5], [-0.2, 0.3, 0.29]])
+    assert described_class(cosines, config).tolist() == [0, 3, 1]
+    assert described_class(cosines, template("composite3").config).tolist() == [0, 1, 1]
+
+
+def ramp(onset=10, apex=50, frames=60):
+    """A clip whose pictures grow brighter from 3 frames after the annotated onset to 2 before the apex."""
+    import PIL.Image
+
+    levels = np.interp(np.arange(frames), [onset + 3, apex - 2], [40, 200])
+    levels[apex - 1 :] = 180
+    pictures = [PIL.Image.fromarray(np.full((8, 8, 3), round(level), np.uint8)) for level in levels]
+    return clip_rows(1)[0] | {"frames": pictures, "onset": onset, "apex": apex, "offset": apex}
+
+
+def test_keyframes_are_found_near_the_annotated_ones_only():
+    assert reselected(ramp()) == (10, 48)  # flat up to 13: the first of equals
+    assert reselected(ramp(apex=18, frames=30)) == (10, 18)  # a tenth of 8 frames is none
+    row = ramp()
+    row["frames"][30] = row["frames"][0]
+    row["frames"][45], row["frames"][46] = (row["frames"][0],) * 2  # 45 is too far from the apex to count
+    assert reselected(row) == (10, 48)
+
+
+def test_other_keyframes_are_for_training_only(tmp_path):
+    folder = write_clips(tmp_path / "clips", shards=1, frames=12)
+    annotated = read_clips([folder], "composite3")
+    table = read_clips([folder], "composite3", reselect=True)
+    assert table.reselected and np.array_equal(table.clips.pairs.apex, annotated.clips.pairs.apex)
+    assert len(table.training) == len(table) and table.moved == 0  # 3 frames apart: nowhere to look
+    fold = make_folds("loso", table.corpora, table.subjects)[0]
+    noise = np.random.default_rng(0).integers(0, 256, table.training.apex.shape, np.uint8)
+    noisy = replace(table, training=replace(table.training, apex=noise))
+    for number, made in enumerate((ststnet(), baseline_named("svm", {}))):
+        found = []
+        for part, clips in enumerate((annotated, table, noisy)):
+            work = tmp_path / f"{number}-{part}"
+            work.mkdir()
+            found.append(made.run(clips, [fold], (0,), work, False)[made.name])
+        assert np.array_equal(found[0].predicted[:, fold.test], found[1].predicted[:, fold.test])
+        if found[0].logits is not None:
+            assert np.array_equal(found[0].logits, found[1].logits)
+            assert not np.array_equal(found[0].logits, found[2].logits)
+
+
+def test_what_is_left_out_is_listed(tmp_path):
+    folder = write_clips(tmp_path / "clips", emotions=("disgust", "happiness", "surprise", "others"))
+    skipped = {"row": 5, "clip": "sub01/EP01", "reason": "no face found"}
+    report = {"corpus": "look-alike", "skipped": [skipped], "notes": []}
+    (tmp_path / "clips" / "report.json").write_text(json.dumps(report))
+    table = read_clips([folder], "composite3")
+    reasons = [one["reason"] for one in table.left_out]
+    assert reasons == ["row 5: no face found"] + ["others has no class in composite3"] * 3
+    assert len(table) == 9 and table.left_out[1]["clip"] == "c3"
+    assert [name[2] for name in table.names[:4]] == ["c0", "c1", "c2", "c4"]
+    assert table.clips.labels[:4].tolist() == [0, 1, 2, 0]
+
+
+def test_bad_input_is_one_line(folder, table, tmp_path):
+    with pytest.raises(ValueError, match="clip look-alike/s0/c0 is in .* and in .*; give each clip once"):
+        read_clips([folder, folder], "composite3")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no .parquet file"):
+        read_clips([tmp_path / "empty"], "composite3")
+    with pytest.raises(ValueError, match="unknown class scheme 'six'; known: composite3"):
+        read_clips([folder], "six")
+    with pytest.raises(ValueError, match="unknown model 'resnet'; known: dface, off-apexnet"):
+        baseline_named("resnet", {})
+    with pytest.raises(ValueError, match="unknown protocol 'loo'; known: loso"):
+        cross_validate(table, [ststnet()], replace(ONE_SEED, protocol="loo"), tmp_path)
+    with pytest.raises(ValueError, match="2 corpora or more"):
+        cross_validate(table, [ststnet()], replace(ONE_SEED, protocol="lodo"), tmp_path)
+    with pytest.raises(ValueError, match="each once"):
+        cross_validate(table, [ststnet(), ststnet()], ONE_SEED, tmp_path)
+    with pytest.raises(ValueError, match="seeds .* must be different"):
+        CrossValidationConfig(seeds=(1, 1))
+    with pytest.raises(ValueError, match="unknown ablation 'all-of-it'; known: mean-pooling"):
+        without(heads(table), "all-of-it")
+    assert set(BASELINES) < set(MODELS) and not (tmp_path / "plan.json").exists()
+
+
+def test_folds_that_cannot_be_trained_are_refused(table, tmp_path):
+    alone = tuple(("look-alike", "s0", name[2]) for name in table.names)
+    with pytest.raises(ValueError, match="2 subjects or more"):
+        cross_validate(replace(table, names=alone), [ststnet()], ONE_SEED, tmp_path)
+    one_person = np.where(np.arange(12) % 4 == 0, 2, np.arange(12) % 2)  # only s0 shows surprise
+    clips = replace(table.clips, labels=one_person)
+    with pytest.raises(ValueError, match="fold 'look-alike s0' has no training clip of class surprise"):
+        cross_validate(replace(table, clips=clips), [ststnet()], ONE_SEED, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_subject_on_both_sides_is_refused(table, tmp_path, monkeypatch):
+    folds = make_folds("loso", table.corpora, table.subjects)
+    folds[0] = replace(folds[0], train=np.arange(12))
+    monkeypatch.setattr(module, "make_folds", lambda *arguments: folds)
+    with pytest.raises(ValueError, match="subject 'look-alike s0' is in both train and test"):
+        cross_validate(table, [ststnet()], ONE_SEED, tmp_path)
