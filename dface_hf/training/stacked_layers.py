@@ -123,8 +123,9 @@ class FeedForward(torch.autograd.Function):
     """Linear, ReLU, dropout, linear: what was dropped or negative is read off the one tensor that is kept."""
 
     @staticmethod
-    def forward(ctx, rows, weight1, bias1, weight2, bias2, share: float) -> Tensor:
-        ctx.outer, ctx.scale, dtype = rows.dtype, 1 / (1 - share), _settings.dtype or rows.dtype
+    def forward(ctx, rows, weight1, bias1, weight2, bias2, share: float, scale: float) -> Tensor:
+        """`scale` multiplies the second product; dropout itself leaves what it keeps as it is."""
+        ctx.outer, ctx.scale, dtype = rows.dtype, scale, _settings.dtype or rows.dtype
         rows, weight1, weight2 = rows.to(dtype), weight1.to(dtype), (weight2 * ctx.scale).to(dtype)
         hidden = torch.baddbmm(bias1[:, None].to(dtype), rows, weight1.mT).relu_()
         if share:
@@ -142,7 +143,7 @@ class FeedForward(torch.autograd.Function):
         outer = torch.bmm(inner, weight1).to(ctx.outer)
         weight1_gradient = torch.bmm(inner.mT, rows).to(ctx.outer)
         bias1, bias2 = (_sum_of_rows(x).to(ctx.outer) for x in (inner, gradient))
-        return outer, weight1_gradient, bias1, weight2_gradient, bias2, None
+        return outer, weight1_gradient, bias1, weight2_gradient, bias2, None, None
 
 
 def _sum_of_rows(tensor: Tensor) -> Tensor:
@@ -281,8 +282,8 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
         weight, bias = out[0] / ((1 - inner) * (1 - after)), out[1] / (1 - after)
         rows = dropped_sum(rows, Product.apply(attended, weight, bias, rows.dtype), after)
         normed = F.layer_norm(rows, rows.shape[-1:], eps=self.norm2.eps)
-        second = [tensor / (1 - last) for tensor in second]
-        branch = FeedForward.apply(normed, *normed_product(norm2, first), *second, hidden)
+        weight, bias, scale = second[0], second[1] / (1 - last), 1 / ((1 - hidden) * (1 - last))
+        branch = FeedForward.apply(normed, *normed_product(norm2, first), weight, bias, hidden, scale)
         return dropped_sum(rows, branch, last).view(states.shape)
 
 

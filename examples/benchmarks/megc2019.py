@@ -5,10 +5,10 @@
     python examples/benchmarks/megc2019.py --model htnet --epochs 20 --size hidden_size=64
 
 Reads the flow pictures of `--data` (28 px; u, v and optical strain) and leaves out everything where the
-folder is absent. Networks of 60 or 64 px get the pictures enlarged bilinearly. Every network is trained for its
-published number of epochs unless --epochs says otherwise, and scored after the last one; an SVM has one score
-and no seed. Interrupted, it goes on where it was: --work holds checkpoints while a model trains, then one JSON
-file of scores for each model and seed, without names or pictures of clips.
+folder is absent. Networks of 60 or 64 px get the pictures enlarged bilinearly. Every network trains for its
+published number of epochs unless --epochs says otherwise, and scored after the last one; an SVM has one
+score and no seed. Interrupted, it goes on where it was: --work holds checkpoints while a model trains, then
+one JSON file of scores for each model and seed, without names or pictures of clips.
 """
 
 from __future__ import annotations
