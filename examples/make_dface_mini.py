@@ -39,11 +39,13 @@ from dface_hf.training.checkpointing import write_folder, write_json
 def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(options.threads)
-    folder, seed, config = Path(options.work), options.seed, DFaceTokenizerConfig()
+    folder, seed, config = Path(options.work), options.seed, DFaceTokenizerConfig(position_maps=True)
     recipe = PretrainConfig(
         steps=options.steps,
         continuous_steps=options.steps // 5,
         batch_size=options.batch_size,
+        quiet_weight=2.0,
+        codebook_weight=1.0,
         mixed_precision="bf16",
         seed=seed,
     )

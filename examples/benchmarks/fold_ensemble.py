@@ -5,8 +5,9 @@
     python examples/benchmarks/fold_ensemble.py --full                 # train all 68 folds, and time that
 
 Random clips in the shape of the MEGC2019 composite: 442 clips, 68 subjects of as many clips, three
-classes. Some folds train in a plain loop, some as an ensemble, alternately, and the best of each counts.
-The table gives processor seconds for one epoch of all 68 folds, and how many times as fast the ensemble is.
+classes. Some folds train in a plain loop, some as an ensemble, alternately, and the best of each
+counts. The table gives processor seconds for one epoch of all 68 folds, and how many times as fast the
+ensemble is.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from dface_hf import STSTNetConfig
 from dface_hf import STSTNetForImageClassification as STSTNet
 from dface_hf.data.protocols import Fold
 from dface_hf.training.fold_ensemble import ORDER, WEIGHTS, FoldRecipe, train_folds
-from dface_hf.training.stacked_layers import DropoutMasks
 
 from ..conftest import tiny_classifier
 
@@ -251,13 +250,3 @@ def test_wrong_recipes_are_refused():
         FoldRecipe(optimizer="lion")
     with pytest.raises(ValueError, match="epochs 0"):
         FoldRecipe(epochs=0)
-
-
-def test_dropout_masks_have_their_share_and_are_a_members_own():
-    seeds = [np.random.SeedSequence(seed) for seed in (1, 2, 1)]
-    masks = DropoutMasks(seeds)
-    kept = masks.kept((3, 200, 333), 0.2, torch.float32)
-    assert set(kept.unique().tolist()) == {0, 1}
-    torch.testing.assert_close(kept.mean(dim=(1, 2)), torch.full((3,), 0.8), atol=5e-3, rtol=0)
-    assert torch.equal(kept[0], kept[2]) and not torch.equal(kept[0], kept[1])
-    assert torch.equal(DropoutMasks(seeds[1:])[:1].kept((1, 200, 333), 0.2, torch.float32)[0], kept[1])

@@ -1,0 +1,143 @@
+"""`dface cross-validate`, from a look-alike release to table and pictures, and its answers to bad input."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+
+from dface_hf import cli
+from dface_hf.actions import class_prompts
+from dface_hf.hub import write_checkpoint
+from dface_hf.metrics import read_log
+
+from ..conftest import tiny_classifier
+from ..data.clip_sets import write_clips
+
+MAKE_RELEASE = Path(__file__).resolve().parents[2] / "examples" / "make_look_alike_casme2.py"
+QUICK = ("--epochs", 2, "--learning-rate", 1e-3)
+
+
+@pytest.fixture
+def dface(monkeypatch, capfd):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dface", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return end.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory) -> Path:
+    """A tiny untrained checkpoint that holds an anchor for each description of the default scheme."""
+    model, texts = tiny_classifier(), class_prompts("default4")
+    model.dface.set_text_anchors(torch.eye(12)[: len(texts)], texts, "none")
+    folder = tmp_path_factory.mktemp("checkpoints") / "described"
+    write_checkpoint(model, folder, "An untrained model for tests.\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return write_clips(tmp_path_factory.mktemp("prepared") / "clips", frames=12)
+
+
+def test_from_a_release_to_the_table(dface, described, tmp_path, monkeypatch):
+    """The documented sequence: a look-alike CASME II, `dface prepare`, `dface cross-validate`."""
+    release, data, output = (tmp_path / name for name in ("release", "data", "cv"))
+    options = ["--clips", "16", "--subjects", "3", "--size", "96"]
+    monkeypatch.setattr(sys, "argv", [MAKE_RELEASE.name, str(release), *options])
+    runpy.run_path(str(MAKE_RELEASE), run_name="__main__")
+    code, out, err = dface(
+        "prepare", "casme2", "--root", release, "--out", data, "--size", 64, "--frames", "keyframes"
+    )
+    assert code == 0, err
+    models = ("--model", described, "--model", "ststnet", "--model", "svm", "--ablation", "mean-pooling")
+    arguments = ("cross-validate", "--data", data, "--scheme", "composite3", *models, *QUICK, "--seeds", 2)
+    code, out, err = dface(*arguments, "--report-oracle-epoch", "--output", output)
+    assert code == 0, err
+    assert "9 clips of 3 subjects, 3 folds (loso)" in err
+    assert "left out 7: others has no class in composite3" in err
+    document = json.loads((output / "scores.json").read_text())
+    name = next(iter(document["rows"]))
+    assert list(document["rows"]) == [
+        name,
+        f"{name}-edclip",
+        f"{name}-mean-pooling",
+        f"{name}-mean-pooling-edclip",
+        "ststnet",
+        "svm",
+    ]
+    lines = out.splitlines()
+    assert lines[0] == "| | UF1 | UAR | accuracy | clips | oracle UF1 |"
+    assert [line.split(" | ")[0] for line in lines[2:8]] == [f"| {row}" for row in document["rows"]]
+    assert "mean ± standard deviation of 2 seeds" in lines[-1]
+    assert len(read_log(output / "predictions-ststnet-seed1.txt")) == 9
+    assert len(document["clips"]["left_out"]) == 7 and document["clips"]["n"] == 9
+    for picture in ("scores.png", "scores-svm.png", "tokens.png"):
+        assert PIL.Image.open(output / picture).size[0] == 1500
+    # The logs are those of `dface evaluate`, and say the same.
+    logs = [output / f"predictions-ststnet-seed{seed}.txt" for seed in (0, 1)]
+    code, out, err = dface("evaluate", *logs, "--json", "-")
+    assert code == 0 and json.loads(out)["uf1"] == document["rows"]["ststnet"]["uf1"]
+    # Once more: refused, and with --resume the same without any training.
+    assert "holds a run; give --resume" in dface(*arguments, "--output", output)[2]
+    code, out, err = dface(*arguments, "--report-oracle-epoch", "--output", output, "--resume", "--json", "-")
+    assert code == 0 and json.loads(out) == document and "epoch/s" not in err
+
+
+def test_a_tokenizer_that_learns_along(dface, checkpoint, clips, tmp_path):
+    """The checkpoint holds other descriptions: the text encoder embeds those of the scheme."""
+    model = ("--model", checkpoint, "--train-tokenizer", "--protocol", "kfold", "--k", 2, "--seed", "4")
+    arguments = ("--data", clips, "--scheme", "composite3", *model, *QUICK, "--no-plot", "--json", "-")
+    code, out, err = dface("cross-validate", *arguments, "--output", tmp_path / "cv")
+    assert code == 0, err
+    document = json.loads(out)
+    [told] = document["models"].values()
+    assert told["tokenizer trained"] == "along, fold by fold" and told["recipe"]["train_tokenizer"]
+    assert document["seeds"] == [4] and document["folds"] == document["k"] == 2
+    assert set(told["anchor_texts"]) == {"negative", "positive", "surprise"}
+    assert not list((tmp_path / "cv").glob("*.png"))
+    assert {path.name.split("-")[-1] for path in (tmp_path / "cv").glob("*.txt")} == {"seed4.txt"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model", "resnet"), "unknown model 'resnet'; known: dface, off-apexnet, ststnet"),
+        (("--scheme", "six"), "unknown class scheme 'six'; known: composite3"),
+        (("--protocol", "loo"), "unknown protocol 'loo'; known: loso, kfold, lodo"),
+        (("--protocol", "lodo"), "leave-one-dataset-out needs 2 corpora or more"),
+        (("--protocol", "kfold", "--k", 9), "k must lie between 2 and their number"),
+        (("--seeds", 2, "--seed", "1,2"), "give either --seeds, how many, or --seed, which ones"),
+        (("--seed", "a,b"), "--seed 'a,b' must be whole numbers"),
+        (("--seed", "1,1"), "must be different whole numbers"),
+        (("--ablation", "no-head"), "unknown ablation 'no-head'; known: mean-pooling"),
+        (("--ablation", "no-edclip"), "are about D-FACE; give --model dface, too"),
+        (("--mixed-precision", "fp8"), "choose no or bf16"),
+        (("--data", "SAME"), "give each clip once"),
+        (("--data", "EMPTY"), "no .parquet file in it"),
+    ],
+)
+def test_bad_usage_is_one_line(options, message, dface, clips, tmp_path):
+    (tmp_path / "empty").mkdir()
+    places = {"SAME": clips, "EMPTY": tmp_path / "empty"}
+    options = [places.get(option, option) for option in options]
+    given = ["--data", clips, "--scheme", "composite3", "--model", "svm", "--output", tmp_path / "cv"]
+    if options[0] in ("--scheme", "--model"):
+        at = given.index(options[0])
+        del given[at : at + 2]
+    code, out, err = dface("cross-validate", *given, *options)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2 and not out and len(errors) == 1 and message in errors[0], err
+    assert not (tmp_path / "cv").exists()

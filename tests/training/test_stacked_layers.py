@@ -1,0 +1,93 @@
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from dface_hf.training.stacked_layers import DropoutMasks, stackable, stacked_settings
+
+MEMBERS, BATCH, TOKENS, WIDTH, HEADS = 3, 5, 4, 8, 2
+SHARES = {"attention": 0.4, "after": 0.3, "hidden": 0.2, "last": 0.1}
+
+
+def seeds():
+    return [np.random.SeedSequence(number) for number in range(MEMBERS)]
+
+
+def stacked_forward(models, states, masks=None):
+    parameters, buffers = stack_module_state(models)
+    template = stackable(models[0])
+    with stacked_settings(masks):
+        call = vmap(lambda p, b, x: functional_call(template, (p, b), (x,)), randomness="different")
+        return call(parameters, buffers, states), parameters
+
+
+def encoder_layer():
+    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 16, batch_first=True, norm_first=True).double().train()
+    layer.self_attn.dropout, layer.dropout1.p = SHARES["attention"], SHARES["after"]
+    layer.dropout.p, layer.dropout2.p = SHARES["hidden"], SHARES["last"]
+    for name, parameter in layer.named_parameters():
+        if "norm" in name or "bias" in name:
+            nn.init.normal_(parameter, mean=0.5)
+    return layer
+
+
+def layer_with_masks(layer, states, masks):
+    """The same layer in the textbook's words; masks scaled by 1 / (1 - share), as dropout does."""
+
+    def dropped(x, share):
+        return x * masks.kept((1, *x.shape), share, x.dtype)[0] / (1 - share)
+
+    block, rows = layer.self_attn, BATCH * TOKENS
+    qkv = F.linear(layer.norm1(states), block.in_proj_weight, block.in_proj_bias)
+    query, key, value = (x.unflatten(-1, (HEADS, -1)).transpose(1, 2) for x in qkv.chunk(3, dim=-1))
+    weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)
+    weights = dropped(weights.flatten(0, 1), SHARES["attention"]).view_as(weights)
+    attended = block.out_proj((weights @ value).transpose(1, 2).flatten(2)).view(rows, -1)
+    states = states + dropped(attended, SHARES["after"]).view_as(states)
+    hidden = dropped(layer.linear1(layer.norm2(states)).relu().view(rows, -1), SHARES["hidden"])
+    return states + dropped(layer.linear2(hidden), SHARES["last"]).view_as(states)
+
+
+def test_encoder_layer_with_dropout_is_the_textbooks():
+    torch.manual_seed(0)
+    layers = [encoder_layer() for _ in range(MEMBERS)]
+    states = torch.randn(MEMBERS, BATCH, TOKENS, WIDTH, dtype=torch.double)
+    found, stacked = stacked_forward(layers, states, DropoutMasks(seeds()))
+    found.square().sum().backward()
+    for number, layer in enumerate(layers):
+        expected = layer_with_masks(layer, states[number], DropoutMasks(seeds()[number : number + 1]))
+        torch.testing.assert_close(found[number], expected)
+        expected.square().sum().backward()
+        for name, parameter in layer.named_parameters():
+            torch.testing.assert_close(stacked[name].grad[number], parameter.grad, msg=name)
+
+
+def test_channels_are_dropped_whole_and_features_one_by_one():
+    states = torch.ones(MEMBERS, 6, 10, 3, 3)
+    whole, _ = stacked_forward(
+        [nn.Dropout2d(0.5).train() for _ in range(MEMBERS)], states, DropoutMasks(seeds())
+    )
+    assert set(whole.unique().tolist()) == {0, 2}
+    assert (whole.amin(dim=(-2, -1)) == whole.amax(dim=(-2, -1))).all()
+    single, _ = stacked_forward(
+        [nn.Dropout(0.5).train() for _ in range(MEMBERS)], states, DropoutMasks(seeds())
+    )
+    assert (single.amin(dim=(-2, -1)) != single.amax(dim=(-2, -1))).any()
+
+
+def test_what_is_not_known_stays_and_the_model_is_not_changed():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(100, 2))
+    kinds = [type(module).__module__.split(".")[0] for module in stackable(model)]
+    assert kinds == ["torch", "dface_hf", "torch", "dface_hf"]
+    assert all(type(module).__module__.startswith("torch") for module in model)
+
+
+def test_masks_have_their_share_and_are_a_members_own():
+    masks = DropoutMasks([np.random.SeedSequence(seed) for seed in (1, 2, 1)])
+    kept = masks.kept((3, 200, 333), 0.2, torch.float32)
+    assert set(kept.unique().tolist()) == {0, 1}
+    torch.testing.assert_close(kept.mean(dim=(1, 2)), torch.full((3,), 0.8), atol=5e-3, rtol=0)
+    assert torch.equal(kept[0], kept[2]) and not torch.equal(kept[0], kept[1])
+    again = DropoutMasks([np.random.SeedSequence(seed) for seed in (1, 2)])[1:]
+    assert torch.equal(again.kept((1, 200, 333), 0.2, torch.bfloat16)[0].float(), kept[1])
