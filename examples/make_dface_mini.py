@@ -22,15 +22,7 @@ import torch
 
 from dface_hf import DEFAULT_CHECKPOINT, DFaceTokenizerConfig
 from dface_hf.analysis import evaluate_tokenizer
-from dface_hf.data import (
-    MixedPairs,
-    RepeatedPairs,
-    VideoPairs,
-    pretraining_pairs,
-    read_index,
-    real_pairs,
-    real_portraits,
-)
+from dface_hf.data import pretraining_mix, pretraining_pairs
 from dface_hf.hub import UNSEEN_SEED, train_checkpoint
 from dface_hf.training import PretrainConfig, pretrain
 from dface_hf.training.checkpointing import write_folder, write_json
@@ -49,7 +41,10 @@ def main() -> None:
         mixed_precision="bf16",
         seed=seed,
     )
-    stream, data = training_pairs(options)
+    stream, data = pretraining_mix(
+        config.image_size, seed, options.faces, options.fields, options.batches, options.batch_size,
+        cache=folder / "faces",
+    )  # fmt: skip
     tokenizer = pretrain(config, stream, recipe, folder / "tokenizer", resume=True).eval()
     unseen = (
         pretraining_pairs(config.image_size, UNSEEN_SEED + n, bank=min(512, options.clips)) for n in (0, 1)
@@ -70,38 +65,6 @@ def main() -> None:
     write_json(folder / "report.json", {"tokens": tokens, "heads": heads})
     model = folder / "heads" / "model"
     write_folder(options.output, lambda partial: shutil.copytree(model, partial, dirs_exist_ok=True))
-
-
-def training_pairs(options: argparse.Namespace) -> tuple[MixedPairs, list[str]]:
-    """Procedural faces with the package's motion fields; where they are at hand, real portraits with measured
-    fields (nearly as often) and pairs of real videos (one batch in seven). Also a line about each."""
-    size, seed, batches = DFaceTokenizerConfig().image_size, options.seed, options.batches
-    # No more faces than pairs: painting them takes its time.
-    bank = min(600, batches * options.batch_size)
-    procedural = pretraining_pairs(size, seed, bank=bank, refresh_every=0)
-    streams = [(RepeatedPairs(procedural, batches), 0.45)]
-    lines = [f"{bank} procedural faces (nobody's) with motion fields fitted to ICT-FaceKit (MIT, USC ICT)"]
-    if options.faces:
-        cache = Path(options.work) / "faces"
-        stills = real_portraits(options.faces, "train", size * 3 // 2, cache)
-        portraits = pretraining_pairs(size, seed, options.fields, stills.faces)
-        videos = real_pairs(options.faces, "train", tiers="A", per_identity=120, size=size, cache=cache)
-        streams += [(RepeatedPairs(portraits, batches), 0.40), (VideoPairs(videos.clips, size, seed), 0.15)]
-        fields = "measured on ICT-FaceKit (MIT, USC ICT)" if options.fields else "as above"
-        names = set(stills.identities), set(videos.identities)
-        lines += [
-            f"{len(stills.faces)} portraits of {len(names[0])} people, with motion fields {fields}: "
-            + licences(options.faces, "still", names[0]),
-            f"{len(videos.clips)} pairs of frames, 8 to 15 apart, from videos of {len(names[1])} people: "
-            + licences(options.faces, "video", names[1]),
-        ]
-    return MixedPairs(streams, seed), lines
-
-
-def licences(folder: str, kind: str, identities: set[str]) -> str:
-    """The licences of what was used, without the remarks in brackets."""
-    rows = (row for row in read_index(folder) if row["kind"] == kind and row["identity"] in identities)
-    return "; ".join(sorted({row["licence"].split(" (")[0] for row in rows if row["tier"] == "A"}))
 
 
 def parse_arguments() -> argparse.Namespace:

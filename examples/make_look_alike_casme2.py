@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import openpyxl
+from tqdm import tqdm
 
 from dface_hf.data import ClipPlan, plan_corpus
 from dface_hf.faces import make_detector
@@ -54,7 +55,8 @@ def write_release(
     (output / "SYNTHETIC.txt").write_text(NOTICE, encoding="utf-8")
     faces = detectable_faces(subjects, size, seed)
     rows = []
-    for number, plan in enumerate(plan_corpus("casme2", clips, seed, amplitude)):
+    plans = tqdm(plan_corpus("casme2", clips, seed, amplitude), desc="drawing", unit="clip")
+    for number, plan in enumerate(plans):
         subject = number % subjects
         name = f"EP{1 + number // subjects:02d}_{1 + number % 19:02d}{'f' if number % 3 == 0 else ''}"
         first = 1 + (37 * number + 29) % 90  # clips were cut out of longer recordings: frames start anywhere

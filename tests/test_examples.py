@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForVideoClassification
 
 import dface_hf
+from dface_hf.training import PretrainConfig
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -102,3 +103,46 @@ def test_benchmark_of_tokens(tmp_path, monkeypatch, capsys):
     probes = next(part for title, part in report.items() if title.startswith("1-3"))
     assert all(set(row) == {"1 micro", "1 macro"} for row in probes.values())
     assert probes["Farneback flow of 128 px at 16x16"]["1 macro"] > probes["all ones"]["1 macro"]
+
+
+def test_recipe_ablation(tmp_path, monkeypatch, capsys):
+    where = ["--data", tmp_path / "none", "--cache", tmp_path / "kept", "--work", tmp_path / "work"]
+    small = ["--smoke", "--batch-size", "4", "--batches", "2", "--variant", "16 x 9"]
+    threads = torch.get_num_threads()
+
+    def ablation(steps: str) -> list[list[str]]:
+        arguments = map(str, [*where, *small, "--steps", steps])
+        run("benchmarks/recipe_ablation.py", *arguments, monkeypatch=monkeypatch)
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+        return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+    header, _, full, variant = table = ablation("4")
+    assert header[1:3] == ["tokens 1", "vectors 1"] and (full[0], variant[0]) == ("full recipe", "16 x 9")
+    kept = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "work").glob("*.json")}
+    assert set(kept) == {"full-recipe-0", "16-x-9-0"}
+    rows = [kept[name]["row"]["perplexity"] for name in ("16-x-9-0", "full-recipe-0")]
+    assert float(variant[3]) == pytest.approx(rows[0] - rows[1], abs=1e-3)
+    (tmp_path / "work" / "full-recipe-0").rename(tmp_path / "elsewhere")  # what is finished is read back
+    assert ablation("4") == table and not (tmp_path / "work" / "full-recipe-0").exists()
+    with pytest.raises(ValueError, match="full-recipe-0.json was made with another recipe"):
+        ablation("5")
+    torch.set_num_threads(threads)
+
+
+def test_each_ablation_changes_the_recipe_and_can_be_built():
+    script = runpy.run_path(str(EXAMPLES / "benchmarks/recipe_ablation.py"))
+    names = {script["folder_name"](name) for name in script["VARIANTS"]}
+    assert len(names) == len(script["VARIANTS"])
+    frames = torch.rand(2, 2, 3, 64, 64)
+    for name, one in script["VARIANTS"].items():
+        for part, full in ((one.model, script["MODEL"]), (one.recipe, script["RECIPE"])):
+            kind = dface_hf.DFaceTokenizerConfig if part is one.model else PretrainConfig
+            made, plain = kind(**(full | part)), kind(**full)
+            assert all(getattr(made, key) != getattr(plain, key) for key in part), name
+        if one.model:
+            model = dface_hf.DFaceTokenizerModel(
+                dface_hf.DFaceTokenizerConfig(**(script["MODEL"] | one.model))
+            )
+            output = model(frames)
+            assert output.action_ids.shape == (2, model.config.num_action_tokens)
+            assert output.loss.isfinite(), name

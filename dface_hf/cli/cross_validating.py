@@ -17,12 +17,18 @@ from .learning import Precision
 DEFAULT = "dface"
 
 
+EXAMPLES = (
+    "--data data/casme2 --scheme casme2_5 --output runs/cv",
+    "--data data/casme2 --data data/samm --data data/smic --scheme composite3 --model dface --model ststnet "
+    "--model svm --seeds 3 --output runs/cde",
+    "--data data/casme2 --scheme casme2_5 --ablation all --output runs/ablations",
+)
+
+
 @app.command(
-    epilog="Examples: `dface cross-validate --data data/casme2 --scheme casme2_5 --output runs/cv` · "
-    "`dface cross-validate --data data/casme2 --data data/samm --data data/smic --scheme composite3 "
-    "--model dface --model ststnet --model svm --output runs/cde --seeds 3` · "
-    "`dface cross-validate --data data/casme2 --scheme casme2_5 --ablation mean-pooling --ablation no-edclip "
-    "--output runs/ablations` · interrupted? the same again with `--resume`"
+    epilog="Examples:\n\n"
+    + "".join(f"`dface cross-validate {one}`\n\n" for one in EXAMPLES)
+    + "Interrupted? The same again with `--resume`."
 )
 def cross_validate(
     data: Annotated[
@@ -33,8 +39,8 @@ def cross_validate(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="dface, a checkpoint folder of it, off-apexnet, ststnet, sssnet, rcn-a, htnet or svm; "
-            "repeatable.",
+            help="dface, a checkpoint folder of it, off-apexnet, ststnet, sssnet, rcn-a, htnet, svm (flow), "
+            "svm-mdmo or svm-lbp-top; repeatable.",
             show_default=DEFAULT,
         ),
     ] = None,

@@ -9,6 +9,7 @@ from .pair_clips import EvenPairs, PairClips, cached_clips, keyframe_clips, rend
 from .parquet_pairs import ParquetPairs, mixed_with_clips
 from .prepare import PreparedCorpus, prepare
 from .prepared_clips import LabelledClips, labelled_clips, open_clips
+from .pretraining_mix import pretraining_mix
 from .real_portraits import RealPortraits, part_of_identities, read_index, real_portraits
 from .real_videos import RealPairs, real_pairs
 from .streams import (
@@ -62,6 +63,7 @@ __all__ = [
     "part_of_identities",
     "plan_corpus",
     "prepare",
+    "pretraining_mix",
     "pretraining_pairs",
     "read_corpus",
     "read_flow_images",

@@ -128,6 +128,12 @@ class RepeatedPairs:
     def amplitude(self) -> tuple[float, float]:
         return self.stream.amplitude
 
+    @amplitude.setter
+    def amplitude(self, wanted: tuple[float, float]) -> None:
+        if wanted != self.stream.amplitude:  # what was drawn is of another range
+            self.stream.amplitude = wanted
+            self.kept.clear()
+
     @property
     def num_actions(self) -> int:
         return self.stream.num_actions
@@ -157,12 +163,21 @@ class MixedPairs:
         seed: Which stream a step draws from is a function of (seed, step).
     """
 
-    amplitude: tuple[float, float] | None = None
-
     def __init__(self, streams: Sequence[tuple[PairStream, float]], seed: int = 0):
         self.streams = [stream for stream, _ in streams]
         self.shares, self.seed = [share for _, share in streams], seed
         self.num_actions = max(stream.num_actions for stream in self.streams)
+
+    @property
+    def amplitude(self) -> tuple[float, float] | None:
+        """The range of motion of the streams that have one: the first one's, and set for all of them."""
+        return next((stream.amplitude for stream in self.streams if stream.amplitude), None)
+
+    @amplitude.setter
+    def amplitude(self, wanted: tuple[float, float]) -> None:
+        for stream in self.streams:
+            if stream.amplitude:
+                stream.amplitude = wanted
 
     def sample(self, batch: int, step: int | None = None, twins: bool = False) -> PairBatch | StoredPairs:
         """The pairs of a step, all of one stream."""

@@ -112,6 +112,31 @@ def lbp_top(
     return (histograms / histograms.sum(axis=2, keepdims=True)).ravel().astype(np.float32)
 
 
+def resample_frames(video: NDArray, count: int = 10) -> NDArray[np.float32]:
+    """A clip in a fixed number of frames, so that clips of any length and frame rate can be compared.
+
+    The temporal interpolation that is usual before LBP-TOP (TIM; 10 frames is a common choice), linear in
+    time here, where Zhou et al. (CVPR 2011) fit a curve to an embedding of the frames.
+
+    Args:
+        video: (T, H, W), T >= 2.
+        count: Frames wanted, >= 2; the first and the last stay what they are.
+
+    Returns:
+        (count, H, W).
+
+    Raises:
+        ValueError: For fewer than 2 frames, given or wanted.
+    """
+    video = np.asarray(video, dtype=np.float32)
+    if min(len(video), count) < 2:
+        raise ValueError(f"{len(video)} frames cannot become {count}: both must be at least 2")
+    place = np.linspace(0, len(video) - 1, count)
+    before = np.minimum(place.astype(int), len(video) - 2)
+    share = (place - before).astype(np.float32)[:, None, None]
+    return (1 - share) * video[before] + share * video[before + 1]
+
+
 def _patterns(video: NDArray, reach: tuple[int, int, int], axes: tuple[int, int]) -> NDArray[np.int64]:
     """Patterns 0..15 in the plane of two axes, of all pixels that have their neighbours."""
     centre = video[tuple(slice(r, side - r) for r, side in zip(reach, video.shape, strict=True))]

@@ -75,7 +75,8 @@ def cross_validate(
 
     Raises:
         ValueError: The protocol cannot split the clips, a class is absent from the training part of a fold,
-            two candidates have one name, or `output` holds a run, or one of other options.
+            a candidate cannot run on these clips, two have one name, or `output` holds a run, or one of
+            other options.
         FloatingPointError: If a loss is no number.
         OSError: If something cannot be written.
     """
@@ -83,6 +84,8 @@ def cross_validate(
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"models {', '.join(names) or 'none'}: give at least one, and each once")
+    for candidate in candidates:  # before any of them is trained
+        candidate.check(table, config.oracle)
     output = Path(output)
     plan = _plan(table, candidates, config, folds)
     _claim(output, plan, resume)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from dface_hf.actions import ClassScheme, get_class_scheme
 from dface_hf.data import LabelledClips, PairClips, keyframe_clips, labelled_clips, open_clips
 from dface_hf.data.prepared_clips import read_frame
 from dface_hf.faces.flow import optical_flow
+from dface_hf.faces.reselection import reselect_keyframes
 
-WINDOW = 0.10
-"""Part of onset to apex in which a better onset and apex are looked for (GAMDSS, arXiv 2603.04766)."""
+NAMES, KEYFRAMES = ("corpus", "subject", "clip_id"), ("onset", "apex", "offset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +31,20 @@ class ClipTable:
         clips: Pairs at the annotated keyframes, labels and subjects of n clips.
         scheme: Of the labels.
         names: (corpus, subject, clip) of each.
+        annotated: (n, 3) frame numbers of onset, apex and offset.
         training: Pairs to train on; those of `clips` where keyframes were not selected anew.
-        moved: How many clips have other keyframes in `training`.
+        keyframes: (n, 3) of the clips to train on; `annotated` where keyframes were not selected anew.
+        sources: The datasets.
         left_out: Clips that are not in the table, each with `corpus`, `clip` and `reason`.
     """
 
     clips: LabelledClips
     scheme: ClassScheme
     names: tuple[tuple[str, str, str], ...]
+    annotated: np.ndarray
     training: PairClips
-    moved: int = 0
+    keyframes: np.ndarray
+    sources: tuple[str, ...]
     left_out: tuple[dict[str, str], ...] = ()
 
     def __len__(self) -> int:
@@ -60,6 +64,15 @@ class ClipTable:
     def reselected(self) -> bool:
         """Whether training pairs are not those of the annotation."""
         return self.training is not self.clips.pairs
+
+    @property
+    def moved(self) -> int:
+        """How many clips have another onset or apex in `training`."""
+        return int((self.keyframes != self.annotated)[:, :2].any(axis=1).sum())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The clips in the schema, read anew; `dface_hf.data.prepared_clips.read_frame` decodes frames."""
+        return _rows_with_a_class(self.sources, self.scheme)
 
     @cached_property
     def flows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +96,8 @@ def read_clips(sources: Sequence[str | Path], scheme: ClassScheme | str, reselec
     Args:
         sources: As `dface_hf.data.open_clips` takes them.
         scheme: Class scheme or its name.
-        reselect: Train on the pair of frames near the annotated keyframes that differs most (`reselected`).
+        reselect: Train on the pair of frames near the annotated keyframes that differs most
+            (`dface_hf.faces.reselection`).
 
     Raises:
         ValueError: Unknown scheme, no dataset of clips, none with a class, or a clip that comes twice.
@@ -92,54 +106,48 @@ def read_clips(sources: Sequence[str | Path], scheme: ClassScheme | str, reselec
     clips = labelled_clips(sources, scheme)
     names: dict[tuple[str, str, str], str] = {}
     left_out = [one for source in sources for one in _skipped_by_prepare(source)]
+    annotated = []
     for source in sources:
-        for row in open_clips(source).select_columns(["corpus", "subject", "clip_id", "emotion"]):
+        for row in open_clips(source).select_columns([*NAMES, "emotion", *KEYFRAMES]):
             if not _has_class(scheme, row["emotion"]):
                 reason = f"{row['emotion'] or 'no emotion'} has no class in {scheme.name}"
                 left_out.append({"corpus": row["corpus"], "clip": row["clip_id"], "reason": reason})
                 continue
-            name = row["corpus"], row["subject"], row["clip_id"]
+            name = tuple(row[column] for column in NAMES)
             if name in names:
                 raise ValueError(
                     f"clip {'/'.join(name)} is in {names[name]} and in {source}; give each clip once"
                 )
             names[name] = str(source)
-    training, moved = _reselected_pairs(sources, scheme) if reselect else (clips.pairs, 0)
-    return ClipTable(clips, scheme, tuple(names), training, moved, tuple(left_out))
+            annotated.append([row[column] for column in KEYFRAMES])
+    table = ClipTable(
+        clips, scheme, tuple(names), np.array(annotated), clips.pairs, np.array(annotated),
+        tuple(map(str, sources)), tuple(left_out),
+    )  # fmt: skip
+    return _with_other_keyframes(table) if reselect else table
 
 
-def reselected(row: Mapping[str, Any]) -> tuple[int, int]:
-    """Onset and apex whose pictures differ most, looked for near the annotated ones.
+def _with_other_keyframes(table: ClipTable) -> ClipTable:
+    """The table with keyframes selected anew in the clips to train on."""
+    chosen: list[tuple[int, int, int]] = []
 
-    With r a tenth of the frames from onset to apex: the onset up to r frames later, the apex up to r frames
-    earlier, by the sum of squared differences. For training clips only (GAMDSS, arXiv 2603.04766, three-frame
-    version).
+    def pairs() -> Iterator[dict[str, Any]]:
+        for row, (onset, apex, offset) in zip(table.rows(), table.annotated.tolist(), strict=True):
+            end = offset if offset > apex else None
+            found = reselect_keyframes(partial(read_frame, row), onset, apex, end)
+            chosen.append((found.onset, found.apex, found.offset or offset))
+            frames = [PIL.Image.fromarray(read_frame(row, index)) for index in chosen[-1][:2]]
+            yield row | {"frames": frames, "onset": 0, "apex": 1}
 
-    Args:
-        row: A clip in the schema.
-    """
-    onset, apex = row["onset"], row["apex"]
-    reach = int(WINDOW * (apex - onset))
-    first = {i: read_frame(row, i).astype(np.float32) for i in range(onset, onset + reach + 1)}
-    last = {i: read_frame(row, i).astype(np.float32) for i in range(apex, apex - reach - 1, -1)}
-    pairs = ((float(np.square(last[b] - first[a]).sum()), a, b) for a in first for b in last)
-    best = max(pairs, key=lambda pair: pair[0])  # the first of equals: as annotated
-    return best[1], best[2]
+    training = keyframe_clips(pairs())
+    return replace(table, training=training, keyframes=np.array(chosen))
 
 
-def _reselected_pairs(sources: Sequence[str | Path], scheme: ClassScheme) -> tuple[PairClips, int]:
-    moved = []
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for source in sources:
-            for row in open_clips(source):
-                if _has_class(scheme, row["emotion"]):
-                    onset, apex = reselected(row)
-                    moved.append((onset, apex) != (row["onset"], row["apex"]))
-                    frames = [PIL.Image.fromarray(read_frame(row, index)) for index in (onset, apex)]
-                    yield dict(row) | {"frames": frames, "onset": 0, "apex": 1}
-
-    return keyframe_clips(rows()), sum(moved)
+def _rows_with_a_class(sources: Sequence[str], scheme: ClassScheme) -> Iterator[dict[str, Any]]:
+    for source in sources:
+        for row in open_clips(source):
+            if _has_class(scheme, row["emotion"]):
+                yield dict(row)
 
 
 def _has_class(scheme: ClassScheme, emotion: str | None) -> bool:

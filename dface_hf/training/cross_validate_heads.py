@@ -57,6 +57,9 @@ class TokenHeads:
     def describe(self) -> dict[str, Any]:
         return describe_heads(self) | {"tokenizer trained": "no; its tokens were read once"}
 
+    def check(self, table, every_epoch) -> None:
+        """Nothing: pairs are all it needs."""
+
     def run(self, table, folds, seeds, folder, every_epoch) -> dict[str, Outcome]:
         ids = self.tokens(table)
         outcome = train_together(
@@ -95,11 +98,13 @@ class TrainedTokenizer:
             "recipe": asdict(self._config(0)),
         }
 
-    def run(self, table, folds, seeds, folder, every_epoch) -> dict[str, Outcome]:
+    def check(self, table, every_epoch) -> None:
         if every_epoch:
             raise ValueError(
                 "no oracle epoch with a tokenizer that is trained along; leave out one of the two"
             )
+
+    def run(self, table, folds, seeds, folder, every_epoch) -> dict[str, Outcome]:
         outputs = np.zeros((len(seeds), len(table), _width(self.template)), np.float32)
         bar = tqdm(total=len(seeds) * len(folds), desc=f"{self.name}: folds", unit="fold")
         with bar:

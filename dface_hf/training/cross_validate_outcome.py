@@ -56,6 +56,9 @@ class Candidate(Protocol):
     def describe(self) -> dict[str, Any]:
         """All that its numbers depend on, as plain values."""
 
+    def check(self, table: ClipTable, every_epoch: bool) -> None:
+        """Raise ValueError if it cannot run on these clips, or not with what is asked for."""
+
     def run(
         self, table: ClipTable, folds: Sequence[Fold], seeds: Sequence[int], folder: Path, every_epoch: bool
     ) -> dict[str, Outcome]:

@@ -170,14 +170,20 @@ def layer_norm(states: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tens
 
 
 def convolution(states: Tensor, weight: Tensor, bias: Tensor | None, padding) -> Tensor:
-    """One convolution a member, channels last: on a CPU faster than grouped, and than unfolding."""
-    last = torch.channels_last
-    return torch.stack(
+    """One convolution a member: on a CPU faster than grouped, and than unfolding."""
+    # Channels last saves reordering, but only where there are channels to fill a vector.
+    last = torch.channels_last if min(weight.shape[1:3]) >= 16 else torch.contiguous_format
+    return stack(
         [
             F.conv2d(x.contiguous(memory_format=last), w.contiguous(memory_format=last), b, padding=padding)
             for x, w, b in zip(states, weight, [None] * len(states) if bias is None else bias, strict=True)
         ]
     )
+
+
+def stack(members: list[Tensor]) -> Tensor:
+    """`torch.stack`, without the copy where there is one member."""
+    return torch.stack(members) if len(members) > 1 else members[0].unsqueeze(0)
 
 
 def attention(qkv: Tensor, heads: int, share: float) -> Tensor:
@@ -243,7 +249,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             running[2].add_(1)
         options = {"training": self.training, "momentum": self.momentum, "eps": self.eps}
         rows = zip(states, running[0], running[1], weight, bias, strict=True)
-        return torch.stack([F.batch_norm(*row, **options) for row in rows])
+        return stack([F.batch_norm(*row, **options) for row in rows])
 
 
 class Dropout(nn.Dropout):

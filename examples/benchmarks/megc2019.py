@@ -54,9 +54,9 @@ def run_estimator(clips: FlowImages, folds: list[Fold]) -> dict:
 
 
 def run_network(
-    name: str, clips: FlowImages, folds: list[Fold], options: argparse.Namespace, seed: int
+    name: str, clips: FlowImages, folds: list[Fold], options: argparse.Namespace, seed: int, work: Path
 ) -> dict:
-    """One seed of a network: 68 members, trained together."""
+    """One seed of a network: 68 members, trained together, with checkpoints in `work`."""
     recipe = BASELINES[name].recipe
     recipe = replace(recipe, epochs=options.epochs or recipe.epochs, precision=options.precision)
     sizes = {"region_centers": HTNET_REGIONS} if name == "htnet" else {}
@@ -67,7 +67,6 @@ def run_network(
         size={"height": config.image_size, "width": config.image_size}, num_channels=config.num_channels
     )
     inputs = dict(processor(list(clips.images), return_tensors="pt"))
-    work = options.work / f"{name}-{seed}"
     results = train_folds(
         make_model, inputs, torch.from_numpy(clips.labels), folds, recipe, (seed,), work,
         every_epoch=options.report_oracle_epoch,
@@ -86,16 +85,24 @@ def run_network(
 
 def measured(name: str, seed: int, clips: FlowImages, folds: list[Fold], options: argparse.Namespace) -> dict:
     """The scores of a model and seed: read where they are written already, else measured and written."""
-    budget = f"-{options.epochs}-epochs" if options.epochs and name != "svm" else ""
-    path = options.work / f"{name}{budget}-{seed}.json"
+    changes = [f"{options.epochs}-epochs"] if options.epochs else []
+    changes += [change.replace("=", "-") for change in options.size]
+    changes += [options.precision] if options.precision != "float32" else []
+    work = options.work / "-".join([name, *(changes if name != "svm" else []), str(seed)])
+    path = work.with_name(f"{work.name}.json")
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    start = time.process_time()
-    found = run_estimator(clips, folds) if name == "svm" else run_network(name, clips, folds, options, seed)
-    found |= {"model": name, "seed": seed, "processor_seconds": time.process_time() - start}
+    resumed, start = work.is_dir(), time.process_time()
+    if name == "svm":
+        found = run_estimator(clips, folds)
+    else:
+        found = run_network(name, clips, folds, options, seed, work)
+    # The time before an interruption is not known: that of a resumed run is a lower bound.
+    found |= {"model": name, "seed": seed, "resumed": resumed}
+    found |= {"processor_seconds": time.process_time() - start}
     options.work.mkdir(parents=True, exist_ok=True)
     write_json(path, found)
-    shutil.rmtree(options.work / f"{name}-{seed}", ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
     return found
 
 

@@ -22,9 +22,9 @@ import argparse
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -36,37 +36,14 @@ from dface_hf import DEFAULT_CHECKPOINT, DFaceTokenizerModel
 from dface_hf.analysis import probes, recognition, tokens
 from dface_hf.analysis.probes import ProbeResult
 from dface_hf.analysis.tables import Rows, markdown_table, transposed
-from dface_hf.data import PairClips, read_flow_images, real_pairs
+from dface_hf.analysis.token_benchmark import ORIGINS, columns_of, probe_results, view_results
+from dface_hf.data import read_flow_images, real_pairs
 from dface_hf.data.benchmark_pairs import AMPLITUDES, NEEDED, SIZE, UNITS, BenchmarkPairs
 
-# column: (pairs that the probe is fitted on, pairs that it is tested on)
-ORIGINS = {
-    "1": ("fitted-procedural-train", "fitted-procedural-test"),
-    "2": ("fitted-procedural-train", "measured-real-test"),
-    "2r": ("measured-real-train", "fitted-procedural-test"),
-    "3": ("fitted-procedural-train", "fitted-real-test"),
-}
 FLOW = "Farneback flow of {} px at 16x16"
-ANIMATED_FACES, ANIMATED_PX = 6, (1.5, 3.0)  # of flow pictures: unseen faces, and longest motion in px of 128
+ANIMATED_FACES, ANIMATED_PX = 6, (1.0, 2.0)  # of flow pictures: unseen faces, and motion in px of 128
 
-Features = Callable[[PairClips], np.ndarray]
 Results = dict[str, dict[str, ProbeResult]]
-
-
-def columns_of(pairs: BenchmarkPairs) -> list[str]:
-    """The columns that can be measured with the data at hand."""
-    return [column for column, sets in ORIGINS.items() if all(map(pairs.has, sets))]
-
-
-def probe_results(pairs: BenchmarkPairs, columns: list[str], features: Features) -> dict[str, ProbeResult]:
-    """By "column size", what a probe reads of the features of clips."""
-    found, features = {}, cache(features)
-    fit = cache(lambda clips: probes.tuned_probe(features(clips), clips.units, clips.identity, UNITS))
-    for size in AMPLITUDES:
-        for column in columns:
-            train, test = (pairs.clips(name, size) for name in ORIGINS[column])
-            found[f"{column} {size}"] = fit(train).score(features(test), test.units)
-    return found
 
 
 def baseline_results(pairs: BenchmarkPairs) -> Results:
@@ -89,15 +66,6 @@ def baseline_results(pairs: BenchmarkPairs) -> Results:
         rows[FLOW.format(side)] = probe_results(pairs, columns, partial(probes.flow_of, side=side))
     write_json(path, rows)
     return rows
-
-
-def tokenizer_results(pairs: BenchmarkPairs, tokenizer: DFaceTokenizerModel, columns: list[str]) -> Results:
-    """Items 1 to 3 for a tokenizer."""
-    read = cache(lambda clips: tokens.represent(tokenizer, clips).features)
-    return {
-        name: probe_results(pairs, columns, lambda clips, name=name: read(clips)[name])
-        for name in tokens.Representation.VIEWS
-    }
 
 
 def codebook_rows(pairs: BenchmarkPairs, tokenizer: DFaceTokenizerModel) -> dict[str, float]:
@@ -153,7 +121,8 @@ def measure(
     asked += [(name_of(folder), load(folder), ["2r"]) for folder in reverse if "2r" in everywhere]
     found = baseline_results(pairs)
     for name, model, mine in asked:
-        found |= {f"{name}: {view}": row for view, row in tokenizer_results(pairs, model, mine).items()}
+        read = partial(tokens.represent, model)
+        found |= {f"{name}: {view}": row for view, row in view_results(pairs, mine, read).items()}
     macro = {name: {key: one.macro_f1 for key, one in row.items()} for name, row in found.items()}
     told = (
         "" if reverse or "2r" not in everywhere else "; no --reverse-tokenizer, so 2r tests on known origins"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dface_hf.faces.features import face_regions, lbp_top, mdmo
+from dface_hf.faces.features import face_regions, lbp_top, mdmo, resample_frames
 
 
 def test_mdmo_of_a_translation_is_its_vector_everywhere():
@@ -63,3 +63,15 @@ def test_wrong_input_is_refused():
         lbp_top(np.zeros((8, 30, 30)))
     with pytest.raises(ValueError, match="grey video"):
         lbp_top(np.zeros((8, 30, 30, 3)))
+
+
+def test_frames_between_frames_are_mixed_from_both():
+    video = np.arange(3.0)[:, None, None] * np.ones((3, 2, 2))
+    np.testing.assert_allclose(resample_frames(video, 5)[:, 0, 0], [0, 0.5, 1, 1.5, 2])
+    np.testing.assert_allclose(resample_frames(video, 2)[:, 1, 1], [0, 2])
+    long = np.random.default_rng(0).uniform(size=(90, 20, 20))
+    found = resample_frames(long)
+    assert found.shape == (10, 20, 20)
+    np.testing.assert_allclose(found[[0, -1]], long[[0, -1]], rtol=1e-6)
+    with pytest.raises(ValueError, match="1 frames cannot become 10"):
+        resample_frames(video[:1])

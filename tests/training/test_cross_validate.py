@@ -10,11 +10,16 @@ import torch
 from dface_hf import DFaceConfig, DFaceForVideoClassification
 from dface_hf.actions import class_prompts
 from dface_hf.data.protocols import make_folds
+from dface_hf.faces.features import lbp_top as patterns
+from dface_hf.faces.features import mdmo as motion_vectors
+from dface_hf.faces.features import resample_frames
+from dface_hf.faces.flow import grey_image
 from dface_hf.metrics import read_log, recognition_scores
 from dface_hf.training import cross_validate as module
 from dface_hf.training.baselines import BASELINES
 from dface_hf.training.cross_validate import CrossValidationConfig, cross_validate
-from dface_hf.training.cross_validate_clips import read_clips, reselected
+from dface_hf.training.cross_validate_clips import read_clips
+from dface_hf.training.cross_validate_features import FEATURES
 from dface_hf.training.cross_validate_heads import (
     ABLATIONS,
     DFACE_RECIPE,
@@ -31,6 +36,7 @@ from dface_hf.training.cross_validate_scores import score_rows
 from ..conftest import TINY
 from ..data.clip_sets import rows as clip_rows
 from ..data.clip_sets import write_clips
+from .prepared import write_brightening, write_keyframes
 
 QUICK = replace(DFACE_RECIPE, epochs=3, learning_rate=3e-3)
 ONE_SEED = CrossValidationConfig(seeds=(0,), resamples=50)
@@ -144,7 +150,7 @@ def test_ablations_change_one_thing(table, ablation, tmp_path):
     assert outcome.logits.shape == (1, 12, 3) and np.isfinite(outcome.logits).all()
 
 
-@pytest.mark.parametrize("kind", ["dface", "trained", "ststnet", "svm"])
+@pytest.mark.parametrize("kind", ["dface", "trained", "ststnet", "svm", "svm-mdmo", "svm-lbp-top"])
 def test_held_out_labels_change_nothing(table, kind, tmp_path):
     """Class weights, scalers and all else are fitted on training clips."""
     fold = make_folds("loso", table.corpora, table.subjects)[1]
@@ -156,9 +162,8 @@ def test_held_out_labels_change_nothing(table, kind, tmp_path):
     made = {
         "dface": replace(one, _read={table: one.tokens(table), other: one.tokens(table)}),
         "trained": TrainedTokenizer("dface", one.template, replace(QUICK, epochs=1)),
-        "ststnet": ststnet(),
-        "svm": baseline_named("svm", {}),
-    }[kind]
+    }
+    made = made[kind] if kind in made else baseline_named(kind, {"epochs": 2})
     found = []
     for number, clips in enumerate((table, other)):
         (tmp_path / str(number)).mkdir()
@@ -180,8 +185,6 @@ def test_a_tokenizer_can_learn_along(table, tmp_path):
     (tmp_path / "seed-0-fold-001.npz").unlink()  # as if it had been killed in the second fold
     again = made.run(table, folds, (0,), tmp_path, False)
     assert np.array_equal(again["dface"].logits, rows["dface"].logits)
-    with pytest.raises(ValueError, match="no oracle epoch"):
-        made.run(table, folds, (0,), tmp_path, True)
 
 
 def test_an_interrupted_run_ends_with_equal_numbers(table, tmp_path, monkeypatch):
@@ -252,44 +255,57 @@ def test_who_resembles_no_description_is_among_the_others():
     assert described_class(cosines, template("composite3").config).tolist() == [0, 1, 1]
 
 
-def ramp(onset=10, apex=50, frames=60):
-    """A clip whose pictures grow brighter from 3 frames after the annotated onset to 2 before the apex."""
-    import PIL.Image
-
-    levels = np.interp(np.arange(frames), [onset + 3, apex - 2], [40, 200])
-    levels[apex - 1 :] = 180
-    pictures = [PIL.Image.fromarray(np.full((8, 8, 3), round(level), np.uint8)) for level in levels]
-    return clip_rows(1)[0] | {"frames": pictures, "onset": onset, "apex": apex, "offset": apex}
-
-
-def test_keyframes_are_found_near_the_annotated_ones_only():
-    assert reselected(ramp()) == (10, 48)  # flat up to 13: the first of equals
-    assert reselected(ramp(apex=18, frames=30)) == (10, 18)  # a tenth of 8 frames is none
-    row = ramp()
-    row["frames"][30] = row["frames"][0]
-    row["frames"][45], row["frames"][46] = (row["frames"][0],) * 2  # 45 is too far from the apex to count
-    assert reselected(row) == (10, 48)
-
-
 def test_other_keyframes_are_for_training_only(tmp_path):
-    folder = write_clips(tmp_path / "clips", shards=1, frames=12)
+    folder = write_brightening(tmp_path / "clips")
     annotated = read_clips([folder], "composite3")
     table = read_clips([folder], "composite3", reselect=True)
-    assert table.reselected and np.array_equal(table.clips.pairs.apex, annotated.clips.pairs.apex)
-    assert len(table.training) == len(table) and table.moved == 0  # 3 frames apart: nowhere to look
+    assert table.reselected and table.moved == 11 and len(table.training) == len(table)
+    assert annotated.keyframes[:2].tolist() == [[10, 13, 13], [10, 50, 50]]
+    assert table.keyframes[:2].tolist() == [[10, 13, 13], [10, 48, 50]]  # flat up to 13: the first of equals
+    assert np.array_equal(table.clips.pairs.apex, annotated.clips.pairs.apex)
+    assert annotated.moved == 0 and not annotated.reselected
+
+
+@pytest.mark.parametrize("name", ["ststnet", "svm", "svm-mdmo"])
+def test_what_is_tested_keeps_its_keyframes(table, name, tmp_path):
+    """Other pairs to train on change the model; with equal ones nothing changes."""
     fold = make_folds("loso", table.corpora, table.subjects)[0]
+    equal = replace(table, training=replace(table.training, apex=table.training.apex.copy()))
     noise = np.random.default_rng(0).integers(0, 256, table.training.apex.shape, np.uint8)
     noisy = replace(table, training=replace(table.training, apex=noise))
-    for number, made in enumerate((ststnet(), baseline_named("svm", {}))):
-        found = []
-        for part, clips in enumerate((annotated, table, noisy)):
-            work = tmp_path / f"{number}-{part}"
-            work.mkdir()
-            found.append(made.run(clips, [fold], (0,), work, False)[made.name])
-        assert np.array_equal(found[0].predicted[:, fold.test], found[1].predicted[:, fold.test])
-        if found[0].logits is not None:
-            assert np.array_equal(found[0].logits, found[1].logits)
-            assert not np.array_equal(found[0].logits, found[2].logits)
+    assert equal.reselected and noisy.reselected
+    made, found = baseline_named(name, {"epochs": 2}), []
+    for part, clips in enumerate((table, equal, noisy)):
+        (tmp_path / str(part)).mkdir()
+        found.append(made.run(clips, [fold], (0,), tmp_path / str(part), False)[name])
+    assert np.array_equal(found[0].predicted[:, fold.test], found[1].predicted[:, fold.test])
+    if found[0].logits is not None:
+        assert np.array_equal(found[0].logits, found[1].logits)
+        assert not np.array_equal(found[0].logits, found[2].logits)
+
+
+def test_features_of_estimators(table):
+    flow, mdmo, lbp_top = (FEATURES[name].read(table)[0] for name in ("svm", "svm-mdmo", "svm-lbp-top"))
+    assert flow.shape == (12, 3 * 28 * 28) and mdmo.shape == (12, 72) and lbp_top.shape == (12, 1200)
+    np.testing.assert_allclose(mdmo[3], motion_vectors(table.flows[0][3]))
+    row = clip_rows(4)[3]
+    video = np.stack([grey_image(np.asarray(frame)) for frame in row["frames"][2:9]])  # onset to offset
+    np.testing.assert_array_equal(lbp_top[3], patterns(resample_frames(video, 10)))
+    later = replace(table, training=replace(table.training), keyframes=table.annotated + [1, 0, 0])
+    before, after = FEATURES["svm-lbp-top"].read(later)
+    assert np.array_equal(before, lbp_top) and not np.array_equal(after, lbp_top)
+
+
+def test_who_cannot_run_is_told_before_anyone_is_trained(tmp_path):
+    folder = write_keyframes(tmp_path / "clips")
+    table = read_clips([folder], "composite3")
+    models = [ststnet(), baseline_named("svm-lbp-top", {})]
+    with pytest.raises(ValueError, match="clip look-alike/c0 holds keyframes only, and LBP-TOP reads all"):
+        cross_validate(table, models, ONE_SEED, tmp_path / "cv")
+    trained = [ststnet(), TrainedTokenizer("dface", template(), QUICK)]
+    with pytest.raises(ValueError, match="no oracle epoch"):
+        cross_validate(table, trained, replace(ONE_SEED, oracle=True), tmp_path / "cv")
+    assert not (tmp_path / "cv").exists()
 
 
 def test_what_is_left_out_is_listed(tmp_path):
