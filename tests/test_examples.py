@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from transformers import AutoModelForVideoClassification
@@ -146,3 +148,31 @@ def test_each_ablation_changes_the_recipe_and_can_be_built():
             output = model(frames)
             assert output.action_ids.shape == (2, model.config.num_action_tokens)
             assert output.loss.isfinite(), name
+
+
+def test_real_motion(tmp_path, monkeypatch, capsys, checkpoint):
+    """Each class moves another part of the face; the table has every row, and a second call reads it all."""
+    rng, lines = np.random.default_rng(0), ["corpus,subject,clip,label,flow"]
+    for number in range(18):
+        label, subject = number % 3, number // 3
+        image = rng.integers(95, 105, (28, 28, 3)).astype(np.uint8)
+        image[5 + 6 * label : 10 + 6 * label, 6:22] = (100, 160, 200)
+        PIL.Image.fromarray(image).save(tmp_path / f"{number}.png")
+        lines.append(f"{'samm' if subject % 2 else 'smic'},s{subject},c{number},{label},{number}.png")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    arguments = ["--data", tmp_path, "--work", tmp_path / "work", "--model", checkpoint, "--heads"]
+    arguments = [str(one) for one in [*arguments, "--ablation", "no-edclip"]]
+    threads = torch.get_num_threads()
+    tables = []
+    for _ in range(2):
+        run("benchmarks/real_motion.py", *arguments, monkeypatch=monkeypatch)
+        tables.append(capsys.readouterr().out)
+    torch.set_num_threads(threads)
+    assert tables[0] == tables[1] and "18 clips, 6 folds" in tables[0]
+    scores = json.loads((tmp_path / "work" / "scores.json").read_text())
+    assert scores["SVM, flow"]["uf1"] == 1.0 and "p" not in scores["SVM, flow"]
+    for row in ("SVM, code vectors", "head, scratch", "EDCLIP, fine-tuned", "head, no-edclip"):
+        assert scores[row]["uf1"] <= 1.0 and {"low", "high", "p", "samm", "smic"} <= set(scores[row])
+    assert "EDCLIP, no-edclip" not in scores and len(list((tmp_path / "work").glob("head-*.npz"))) == 3
+    run("benchmarks/real_motion.py", "--data", str(tmp_path / "none"), monkeypatch=monkeypatch)
+    assert "none is absent: nothing to measure" in capsys.readouterr().out

@@ -10,6 +10,8 @@ from . import (  # noqa: F401 - their commands register with the app
     evaluating,
     learning,
     preparing,
+    publishing,
+    statistics,
 )
 from .app import app, main
 

@@ -4,14 +4,22 @@ from transformers import AutoModelForVideoClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .recognition import MicroExpressionRecognitionPipeline
+from .transfer import FacialActionTransferPipeline
 
 RECOGNITION_TASK = "micro-expression-recognition"
+TRANSFER_TASK = "facial-action-transfer"
 
-PIPELINE_REGISTRY.register_pipeline(
-    RECOGNITION_TASK,
-    pipeline_class=MicroExpressionRecognitionPipeline,
-    pt_model=AutoModelForVideoClassification,
-    type="video",
-)
+for _task, _class in (
+    (RECOGNITION_TASK, MicroExpressionRecognitionPipeline),
+    (TRANSFER_TASK, FacialActionTransferPipeline),
+):
+    PIPELINE_REGISTRY.register_pipeline(
+        _task, pipeline_class=_class, pt_model=AutoModelForVideoClassification, type="video"
+    )
 
-__all__ = ["RECOGNITION_TASK", "MicroExpressionRecognitionPipeline"]
+__all__ = [
+    "RECOGNITION_TASK",
+    "TRANSFER_TASK",
+    "FacialActionTransferPipeline",
+    "MicroExpressionRecognitionPipeline",
+]

@@ -4,7 +4,14 @@ import os
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoImageProcessor, PreTrainedConfig, PreTrainedModel, pipeline
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    Pipeline,
+    PreTrainedConfig,
+    PreTrainedModel,
+    pipeline,
+)
 from transformers.image_processing_utils import BaseImageProcessor
 
 from dface_hf.models import DFaceConfig, DFaceForVideoClassification, DFaceTokenizerConfig
@@ -113,11 +120,14 @@ def load_recogniser(checkpoint: str | Path, device: str | None = None) -> MicroE
         CheckpointError: If the checkpoint cannot be used, or is of another kind.
         ValueError: If there is no such device.
     """
+    return load_pipeline("micro-expression-recognition", checkpoint, device)
+
+
+def load_pipeline(task: str, checkpoint: str | Path, device: str | None = None) -> Pipeline:
+    """Return the pipeline of one of the package's tasks; arguments and errors as for `load_recogniser`."""
     model, processor = load_model(checkpoint), load_processor(checkpoint)
     try:
-        return pipeline(
-            "micro-expression-recognition", model=model, image_processor=processor, device=device or "cpu"
-        )
+        return pipeline(task, model=model, image_processor=processor, device=device or "cpu")
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(

@@ -95,6 +95,7 @@ class Bench:
     def mark(self) -> str:
         """A short hash of the tokenizer, the faces and the clips."""
         state = hashlib.sha256(self.clips.images.tobytes() + repr((FACES, PEAKS, SIZE)).encode())
+        state.update(b"portraits" if self.options.faces else b"procedural")
         for value in self.model.dface.tokenizer.state_dict().values():
             state.update(value.numpy().tobytes())
         return state.hexdigest()[:12]
@@ -103,10 +104,10 @@ class Bench:
     def shown(self) -> Shown:
         path = self.options.work / f"shown-{self.mark}.npz"
         if not path.is_file():
-            faces = procedural_faces(FACES // 2, 192, FACES_SEED)
+            faces = procedural_faces(FACES, 192, FACES_SEED)
             if self.options.faces:
                 real = real_portraits(self.options.faces, "test", 192, self.options.work).faces
-                faces = torch.cat([faces, real[: FACES - len(faces)]])
+                faces = torch.cat([faces[: FACES // 2], real[: FACES - FACES // 2]])
             vectors, ids = [], []
             for placed in PLACED:
                 motion = self.clips.motion(SIZE, placed)
@@ -176,18 +177,24 @@ class Bench:
         ids = torch.from_numpy(self.shown.ids).flatten(0, 3)
         with torch.no_grad():
             logits = torch.cat([self.model(action_ids=part).logits for part in ids.split(1024)])
-        columns = [self.model.config.label2id[label] for label in LABELS]
+        columns = [number_of(self.model, label) for label in LABELS]
         return logits[:, columns].unflatten(0, self.shown.ids.shape[:4]).mean(dim=(0, 1, 2)).numpy()
 
 
 def started_from(new: torch.nn.Module, trained: DFaceForVideoClassification) -> torch.nn.Module:
     """New heads on tokens with the weights of trained ones; of the class layer, those of the classes."""
     state = trained.state_dict()
-    rows = [trained.config.label2id[new.config.id2label[number]] for number in range(new.config.num_labels)]
+    rows = [number_of(trained, new.config.id2label[number]) for number in range(new.config.num_labels)]
     state |= {name: state[name][rows] for name in ("classifier.weight", "classifier.bias")}
-    own = new.model.state_dict()
-    new.model.load_state_dict({name: state[name] if "anchor" not in name else own[name] for name in own})
+    own = new.model.state_dict()  # keeps its anchors, and a projection of another width
+    taken = {name for name in own if "anchor" not in name and own[name].shape == state[name].shape}
+    new.model.load_state_dict({name: state[name] if name in taken else own[name] for name in own})
     return new
+
+
+def number_of(model: DFaceForVideoClassification, label: str) -> int:
+    """The class of a label."""
+    return {name: number for number, name in model.config.id2label.items()}[label]
 
 
 def save(path: Path, **arrays) -> None:

@@ -1,0 +1,133 @@
+"""`dface transfer` and `dface magnify`: a facial action on other faces, and larger on its own."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dface_hf import DEFAULT_CHECKPOINT
+
+from .analyzing import VIDEOS
+from .app import Detector, Device, Model, app, console
+
+MOVING = (*VIDEOS, ".gif")
+REST = 0.3  # seconds of rest before and after the action
+
+
+@app.command(
+    epilog="Examples: `dface transfer clip.mp4 portrait.jpg` · "
+    "`dface transfer clip.mp4 portrait.jpg --out apex.png --strength 2` · "
+    "`dface transfer clip.mp4 a.png b.png drawing.png --out grid.gif` · "
+    "`dface transfer long.mp4 portrait.jpg --onset 46 --apex 59`"
+)
+def transfer(
+    clip: Annotated[str, typer.Argument(help="Video file or folder of numbered images.")],
+    faces: Annotated[list[str], typer.Argument(metavar="FACE...", help="Pictures; several give a grid.")],
+    out: Annotated[
+        str, typer.Option(help="A video or .gif of the action, or a .png of its apex.")
+    ] = "transfer.mp4",
+    strength: Annotated[float, typer.Option(min=0, max=3, help="1 is as strong as in the clip.")] = 1.0,
+    tokens: Annotated[
+        str, typer.Option(help="all, or attended: only those with more than an even share of attention.")
+    ] = "all",
+    onset: Annotated[int | None, typer.Option(help="Onset frame, counted from 0; with --apex.")] = None,
+    apex: Annotated[int | None, typer.Option(help="Apex frame, counted from 0.")] = None,
+    offset: Annotated[int | None, typer.Option(help="Offset frame, if known.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Recording rate; needed for image folders.")] = None,
+    model: Model = DEFAULT_CHECKPOINT,
+    device: Device = None,
+    detector: Detector = "haar",
+    sensitivity: Annotated[float, typer.Option(min=0.01, help="Larger finds more events.")] = 1.0,
+) -> None:
+    """Replay the facial action of a clip on other faces, each at its own size and in its own colours.
+
+    One FACE gives its whole picture; several give a grid of faces, the clip's own first.
+    """
+    from dface_hf.pipelines.loading import load_pipeline
+    from dface_hf.pipelines.records import check_target
+
+    check_target(out, [clip, *faces], (*MOVING, ".png"))
+    if tokens not in ("all", "attended"):
+        raise typer.BadParameter(f"--tokens is {tokens!r}; choose all or attended")
+    if (onset is None) != (apex is None) or (offset is not None and onset is None):
+        raise typer.BadParameter("--onset and --apex go together; --offset goes with both")
+    replay = load_pipeline("facial-action-transfer", model, device)
+    options = {"onset": onset, "apex": apex, "offset": offset, "fps": fps, "sensitivity": sensitivity}
+    result = replay(clip, faces, strength=strength, tokens=tokens, detector=detector, **options)
+    _write(result, clip, out, fps)
+    _tell(result, out)
+
+
+@app.command(
+    epilog="Examples: `dface magnify clip.mp4` · `dface magnify clip.mp4 --factor 8 --out large.gif` · "
+    "`dface magnify clip.mp4 --onset 46`"
+)
+def magnify(
+    clip: Annotated[str, typer.Argument(help="Video file or folder of numbered images.")],
+    factor: Annotated[float, typer.Option(min=0, max=100, help="How many times larger.")] = 5.0,
+    out: Annotated[str, typer.Option(help="A video or .gif.")] = "magnified.mp4",
+    onset: Annotated[
+        int | None, typer.Option(help="Frame of the face at rest, counted from 0.", show_default="found")
+    ] = None,
+    offset: Annotated[
+        int | None, typer.Option(help="Frame at which the action is over.", show_default="found")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Recording rate; needed for image folders.")] = None,
+    detector: Detector = "haar",
+    sensitivity: Annotated[float, typer.Option(min=0.01, help="Larger finds more events.")] = 1.0,
+) -> None:
+    """Magnify the motion of a face in a clip's clearest event: the face's own, not that of the head."""
+    from dface_hf.faces.animation import write_animation
+    from dface_hf.faces.magnification import magnify_motion
+    from dface_hf.pipelines.records import check_target
+
+    check_target(out, [clip], MOVING)
+    if offset is not None and onset is None:
+        raise typer.BadParameter("--offset goes with --onset")
+    shown = magnify_motion(
+        clip, factor, onset, offset, fps=fps, detector=detector, sensitivity=sensitivity
+    )
+    write_animation(out, _progress(shown.frames, len(shown), "magnify"), shown.fps)
+    frames = f"frames {shown.start} to {shown.stop - 1} against frame {shown.onset}"
+    print(f"{out}  {frames}  largest motion {shown.peak:.2f} px of a 128 px face, shown {factor:g} times")
+    if shown.lost:
+        told = f"{shown.lost} of {len(shown)} frames are as they were: the head moves too much, or is covered"
+        console.print(told, markup=False, style="yellow")
+
+
+def _write(result: dict, clip: str, out: str, fps: float | None) -> None:
+    """The picture of the apex, or the action with a moment of rest around it."""
+    import numpy as np
+
+    from dface_hf.faces.animation import write_animation, write_picture
+
+    faces = [face["motion"] for face in result["faces"]]
+    levels = result["levels"]
+    if Path(out).suffix.lower() == ".png":
+        top = int(np.argmax(levels))
+        still = result["faces"][0]["image"]
+        return write_picture(out, still if len(faces) == 1 else next(_grid(result, clip, [top], fps)))
+    rest = round(REST * result["fps"])
+    moments = np.pad(np.arange(len(levels)), rest, mode="edge")
+    shown = faces[0].frames(levels[moments]) if len(faces) == 1 else _grid(result, clip, moments, fps)
+    write_animation(out, _progress(shown, len(moments), "transfer"), result["fps"])
+
+
+def _grid(result: dict, clip: str, moments: Iterable[int], fps: float | None) -> Iterator:
+    """The source and all faces at each moment: squares around the faces, none much larger than it was."""
+    from dface_hf.faces.animation import square_around, tile
+
+    faces = [face["motion"] for face in result["faces"]]
+    size = int(min(480, max(160, min(2 * ROOM * face.similarity.scale for face in faces))))
+
+    def cells(moment: int):
+        source, centre, half = _source(result, clip, moment, fps)
+        yield square_around(source, centre, half, size)
+        for face in faces:
+            (middle,) = face.similarity([(0.0, 0.05)])
+            moved = face.at(float(result["levels"][moment]))
+            yield square_around(moved, middle, ROOM * face.similarity.scale, size)
+
+    return tile(list(cells(int(moment))) for moment in moments)
