@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from .style import INK, MUTED, PANEL, elide, label_colours, readable_on
+from .style import INK, MUTED, PANEL, elide, label_colours, readable_on, rgb
 
 WIDTH, MARGIN, MATRIX = 10.0, 0.4, 4.15
 LOWER, HEIGHT = 2.35, 9.55
@@ -90,43 +90,42 @@ def _draw_correlation(axes: Axes, statistics: dict[str, Any]) -> None:
 
 def _draw_matrix(axes: Axes, units: Sequence[int], texts: list[list[str]], colours: list[list[str]]) -> None:
     size = float(np.clip(90 / len(units), 3.5, 9))
+    shades = np.array([[rgb(colour) for colour in line] for line in colours]) / 255
+    axes.pcolormesh(shades, edgecolors="white", lw=0.8)
     for row, line in enumerate(texts):
         for column, text in enumerate(line):
-            colour = colours[row][column]
-            axes.fill_between([column, column + 1], row, row + 1, color=colour, lw=0)
             style = {"ha": "center", "va": "center", "size": size, "gid": f"cell {row} {column}"}
-            axes.text(column + 0.5, row + 0.5, text, color=readable_on(colour), **style)
+            axes.text(column + 0.5, row + 0.5, text, color=readable_on(colours[row][column]), **style)
     places = np.arange(len(units)) + 0.5
     axes.set(xlim=(0, len(units)), ylim=(len(units), 0))
     axes.set_xticks(places, units, size=min(8.5, size + 1))
     axes.set_yticks(places, units, size=min(8.5, size + 1))
-    axes.hlines(range(1, len(units)), 0, len(units), color="white", lw=0.8)
-    axes.vlines(range(1, len(units)), 0, len(units), color="white", lw=0.8)
 
 
 def _draw_imbalance(axes: Axes, statistics: dict[str, Any], colours: dict[str, str]) -> None:
     """A bar a unit, as tall as there are clips with it, stacked by corpus; above it their share."""
     places, base = np.arange(len(statistics["units"])), np.zeros(len(statistics["units"]))
+    size = min(7.5, 110 / len(places))
     for name, counts in statistics["per_corpus"].items():
         axes.bar(places, counts, 0.8, bottom=base, color=colours[name], label=_plain(elide(name, 14)))
         base += counts
     for place, (count, rate) in enumerate(zip(statistics["counts"], statistics["rates"], strict=True)):
         text = f"{rate:.0%}" if rate >= 0.01 or not count else "<1%"
-        axes.text(place, count, text, ha="center", va="bottom", size=7.5, color=INK)
+        axes.text(place, count, text, ha="center", va="bottom", size=size, color=INK)
     _title(axes, "clips with each unit, and their share")
     axes.set(xlim=(-0.6, len(places) - 0.4), ylim=(0, 1.12 * max(1, base.max())))
-    axes.set_xticks(places, statistics["units"], size=8.5)
+    axes.set_xticks(places, statistics["units"], size=size + 1)
     axes.set_xlabel("action unit")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(axis="y", labelsize=8)
 
 
 def _draw_durations(axes: Axes, corpora: np.ndarray, seconds: np.ndarray, colours: dict[str, str]) -> None:
     """How many clips last how long, by corpus; the last bar holds all that last longer."""
     known = np.isfinite(seconds)
-    _title(axes, f"duration of {known.sum()} clips, onset to offset")
-    axes.set_xlabel("milliseconds")
+    _title(axes, "duration from onset to offset" + (f", {known.sum()} clips" if known.any() else ""))
     if not known.any():
-        axes.set(xticks=[], yticks=[], xlabel="")
+        axes.set(xticks=[], yticks=[])
         style = {"ha": "center", "va": "center", "size": 9, "color": MUTED, "transform": axes.transAxes}
         axes.text(0.5, 0.5, "not known", **style)
         return
@@ -135,12 +134,14 @@ def _draw_durations(axes: Axes, corpora: np.ndarray, seconds: np.ndarray, colour
     names = [name for name in colours if (known & (corpora == name)).any()]
     # Just below the edge: what lasts longer belongs to the last bar.
     parts = [np.minimum(1000 * seconds[known & (corpora == name)], last * (1 - 1e-9)) for name in names]
-    axes.hist(parts, edges, stacked=True, rwidth=0.88, color=[colours[name] for name in names])
+    bars, *_ = axes.hist(parts, edges, stacked=True, rwidth=0.88, color=[colours[name] for name in names])
     axes.axvline(LIMIT, color=INK, lw=1, ls=(0, (4, 3)))
     axes.text(
         LIMIT + last / 80, 0.97, f"{LIMIT} ms", transform=axes.get_xaxis_transform(), size=7.5, va="top"
     )
-    axes.set_xlim(0, last)
+    longer = bool((1000 * seconds[known] > last).any())
+    axes.set_xlabel("milliseconds" + (", the last bar: and longer" if longer else ""))
+    axes.set(xlim=(0, last), ylim=(0, 1.15 * np.max(bars)))
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(axis="both", labelsize=8)
 

@@ -145,7 +145,7 @@ def _summary(result: Mapping[str, Any], subjects: int) -> str:
     facts = [
         f"{result['n']} clips",
         f"{subjects} subjects" if subjects else "",
-        f"{runs} runs" if runs else "",
+        f"{runs} run{'s' if runs > 1 else ''}" if runs else "",
     ]
     facts += [f"{label} {result[name]:.4f}" for name, (label, _) in _SCORES.items()]
     return "   ·   ".join(fact for fact in facts if fact)

@@ -12,6 +12,7 @@ from . import (  # noqa: F401 - their commands register with the app
     preparing,
     publishing,
     statistics,
+    transferring,
 )
 from .app import app, main
 

@@ -18,6 +18,11 @@ Tracker = Annotated[str | None, typer.Option("--report-to", help="tensorboard, t
 Average = Annotated[
     float, typer.Option("--ema", help="Decay of an average of the weights to publish; 0 for none.")
 ]
+PushTo = Annotated[
+    str | None,
+    typer.Option("--push-to-hub", help="Publish at the end as owner/name; the token is checked first."),
+]
+Private = Annotated[bool, typer.Option("--private", help="With --push-to-hub: a private repository.")]
 
 
 @app.command(
@@ -45,6 +50,8 @@ def pretrain(
     report_to: Tracker = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    push_to_hub: PushTo = None,
+    private: Private = False,
 ) -> None:
     """Pretrain a tokenizer on onset/apex pairs: synthetic ones, real ones, or both."""
     from dface_hf import DFaceTokenizerConfig
@@ -53,6 +60,7 @@ def pretrain(
     from dface_hf.training import pretrain as run
 
     config = DFaceTokenizerConfig(decoder_head=decoder_head)
+    target = _checked_target(push_to_hub, private, config.model_type)
     stream = None
     if not data or data_share < 1:
         identities = None if faces is None else aligned_faces(faces, config.image_size)
@@ -72,6 +80,7 @@ def pretrain(
     )
     run(config, stream, recipe, output, resume=resume, report_to=report_to)
     _tell(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
+    _publish(output, target)
 
 
 @app.command(
@@ -109,11 +118,13 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, pairs and order.")] = 0,
     report_to: Tracker = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch.")] = False,
+    push_to_hub: PushTo = None,
+    private: Private = False,
 ) -> None:
     """Train classifier and EDCLIP head on prepared clips, or on synthetic pairs, and score them."""
     from accelerate.utils import set_seed
 
-    from dface_hf import DFaceTokenizerModel
+    from dface_hf import DFaceConfig, DFaceTokenizerModel
     from dface_hf.hub import train_checkpoint
     from dface_hf.pipelines.loading import load_model
 
@@ -121,6 +132,7 @@ def train(
         raise ValueError("give either --tokenizer, for new heads, or --model, to train its heads on")
     if not data and (model or train_tokenizer or validation_share):
         raise ValueError("--model, --train-tokenizer and --validation-share need clips; give --data")
+    target = _checked_target(push_to_hub, private, DFaceConfig.model_type)
     options = dict(batch_size=batch_size, learning_rate=learning_rate, ema_decay=ema)
     options |= dict(balance_classes=balance, mixed_precision=mixed_precision)
     set_seed(seed)
@@ -135,6 +147,7 @@ def train(
     if _first_process():
         print(json.dumps(report, indent=2))
     _tell(f"checkpoint in [bold]{escape(str(output / 'model'))}[/]")
+    _publish(output, target)
 
 
 def _train_on_data(sources, output: Path, options: dict, share: float, resume: bool, report_to) -> dict:
@@ -157,6 +170,32 @@ def _train_on_data(sources, output: Path, options: dict, share: float, resume: b
         made = build_classifier(load_model(tokenizer, DFaceTokenizerModel), scheme, encoder)
     config = TrainConfig(**options)
     return train_on_clips(made, clips, output, config, share, resume=resume, report_to=report_to)
+
+
+def _checked_target(repo_id: str | None, private: bool, model_type: str):
+    """Where the run is published; whether it can be is found out before it starts, by every process, so that
+    none waits for one that has stopped."""
+    from dface_hf.hub import Target, check_target
+
+    if repo_id is None:
+        if private:
+            raise ValueError("--private is of the repository; give its name with --push-to-hub")
+        return None
+    return check_target(Target(repo_id, private=private), model_type)
+
+
+def _publish(output: Path, target) -> None:
+    """Push the run's checkpoint and logs from the first process."""
+    if target is None or not _first_process():
+        return
+    from dface_hf.hub import PushError, push_checkpoint
+
+    try:
+        pushed = push_checkpoint(output, target)
+    except PushError as error:
+        options = " --private" if target.private else ""
+        raise PushError(f"{error}; `dface push {output} {target.repo_id}{options}` does that") from error
+    _tell(f"pushed to [bold]{escape(pushed.url)}[/]")
 
 
 def _first_process() -> bool:

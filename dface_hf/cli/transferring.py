@@ -14,6 +14,9 @@ from .app import Detector, Device, Model, app, console
 
 MOVING = (*VIDEOS, ".gif")
 REST = 0.3  # seconds of rest before and after the action
+ROOM = 1.2  # half the side of a cell of the grid, in half crops
+SOURCE_ROOM = 0.6  # the same in widths of a face's box
+AT_ONCE = 16  # frames held in memory
 
 
 @app.command(
@@ -86,9 +89,7 @@ def magnify(
     check_target(out, [clip], MOVING)
     if offset is not None and onset is None:
         raise typer.BadParameter("--offset goes with --onset")
-    shown = magnify_motion(
-        clip, factor, onset, offset, fps=fps, detector=detector, sensitivity=sensitivity
-    )
+    shown = magnify_motion(clip, factor, onset, offset, fps=fps, detector=detector, sensitivity=sensitivity)
     write_animation(out, _progress(shown.frames, len(shown), "magnify"), shown.fps)
     frames = f"frames {shown.start} to {shown.stop - 1} against frame {shown.onset}"
     print(f"{out}  {frames}  largest motion {shown.peak:.2f} px of a 128 px face, shown {factor:g} times")
@@ -116,18 +117,49 @@ def _write(result: dict, clip: str, out: str, fps: float | None) -> None:
 
 
 def _grid(result: dict, clip: str, moments: Iterable[int], fps: float | None) -> Iterator:
-    """The source and all faces at each moment: squares around the faces, none much larger than it was."""
+    """The source and all faces at each moment: squares around the faces, as large as the smallest was."""
     from dface_hf.faces.animation import square_around, tile
 
     faces = [face["motion"] for face in result["faces"]]
-    size = int(min(480, max(160, min(2 * ROOM * face.similarity.scale for face in faces))))
+    size = int(min(480, max(240, min(2 * ROOM * face.similarity.scale for face in faces))))
+    source = _source_squares(result, clip, size, fps)
 
     def cells(moment: int):
-        source, centre, half = _source(result, clip, moment, fps)
-        yield square_around(source, centre, half, size)
+        yield source[min(moment, len(result["levels"]) - 1 - moment) if mirrored else moment]
         for face in faces:
-            (middle,) = face.similarity([(0.0, 0.05)])
+            (middle,) = face.similarity([(0.0, 0.0)])
             moved = face.at(float(result["levels"][moment]))
             yield square_around(moved, middle, ROOM * face.similarity.scale, size)
 
+    mirrored = result["event"]["offset"] == result["event"]["apex"]
     return tile(list(cells(int(moment))) for moment in moments)
+
+
+def _source_squares(result: dict, clip: str, size: int, fps: float | None) -> list:
+    """The clip's own face from onset to offset, cut out like the others."""
+    from dface_hf.faces import open_frames
+    from dface_hf.faces.animation import square_around
+
+    event, frames, squares = result["event"], open_frames(clip, fps=fps), []
+    x, y, width, height = event["box"]
+    centre, half = (x + width / 2, y + height / 2), SOURCE_ROOM * width
+    for start in range(event["onset"], event["offset"] + 1, AT_ONCE):
+        read = frames.read(range(start, min(start + AT_ONCE, event["offset"] + 1)))
+        squares += [square_around(read[index].image, centre, half, size) for index in sorted(read)]
+    return squares
+
+
+def _progress(frames: Iterable, count: int, name: str) -> Iterable:
+    from tqdm import tqdm
+
+    return tqdm(frames, desc=name, unit="frame", total=count, leave=False, disable=not sys.stderr.isatty())
+
+
+def _tell(result: dict, out: str) -> None:
+    event = result["event"]
+    frames = f"frames {event['onset']}/{event['apex']}/{event['offset']}"
+    read = f"{event['label']} {event['scores'][event['label']]:.2f}"
+    ids = " ".join(str(code) for code in result["action_ids"])
+    print(f"{out}  {len(result['faces'])} faces  {frames} of {result['path']}  {read}  tokens {ids}")
+    for warning in result["warnings"]:
+        console.print(warning, markup=False, style="yellow")

@@ -36,12 +36,13 @@ def write_animation(path: str | os.PathLike, frames: Iterable[NDArray[np.uint8]]
     if Path(path).suffix.lower() != ".gif":
         return write_video(path, (to_rgb(frame, os.fspath(path)) for frame in frames), fps)
     step = math.ceil(fps / GIF_FPS)
-    chosen = [Image.fromarray(to_rgb(f, os.fspath(path))) for i, f in enumerate(frames) if i % step == 0]
-    if not chosen:
+    shown = [to_rgb(frame, os.fspath(path)) for number, frame in enumerate(frames) if number % step == 0]
+    if not shown:
         raise ClipError(path, "no frames to write", "give at least one")
     # One palette for all frames, without dithering, which would flicker more than the motion shown.
-    palette = chosen[len(chosen) // 2].quantize(256, dither=Image.Dither.NONE)
-    chosen = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in chosen]
+    sample = Image.fromarray(np.vstack(shown[:: math.ceil(len(shown) / 4)]))
+    palette = sample.quantize(256, dither=Image.Dither.NONE)
+    chosen = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
     delay = max(20, 10 * round(100 * step / fps))  # ms; the format counts hundredths of a second
     options = {"save_all": True, "append_images": chosen[1:], "duration": delay, "loop": 0}
     _save(chosen[0], Path(path), "GIF", options)

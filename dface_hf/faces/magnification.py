@@ -1,7 +1,7 @@
 """Motion magnification: what a face does after the onset, several times larger, at the clip's own size.
 
 Lagrangian, after Liu et al. (SIGGRAPH 2005): motion is measured, and the pixels are moved further along it.
-The head is followed by one similarity a frame, so that what the face does is magnified, not what the head does.
+The head is followed by one similarity a frame, so that its own motion is not magnified.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ def telling(target: Target, folder: str | Path | None = None) -> Iterator[None]:
         line = _explain(error, target)
         if line is None:
             raise
-        safe = "" if folder is None else f"; {folder} is untouched: run the same command again to go on"
+        safe = "" if folder is None else f"; {folder} is untouched: push it again to go on"
         raise PushError(line + safe) from error
     finally:
         session.timeout = patience

@@ -2,8 +2,8 @@
 
     python client.py
 
-Reads lines {"argv": [...]} or {"code": "..."} with {"environ": {...}} and answers each with a line of exit code,
-what was printed, and what was said on standard error: imports cost seconds, requests do not.
+Reads lines {"argv": [...]} or {"code": "..."} with {"environ": {...}} and answers each with a line of exit
+code, what was printed, and what was said on standard error: imports cost seconds, requests do not.
 """
 
 import contextlib
