@@ -15,7 +15,7 @@ from .app import Detector, Device, Model, app, console
 MOVING = (*VIDEOS, ".gif")
 REST = 0.3  # seconds of rest before and after the action
 ROOM = 1.2  # half the side of a cell of the grid, in half crops
-SOURCE_ROOM = 0.6  # the same in widths of a face's box
+SOURCE_ROOM = 0.66  # the same in widths of a face's box
 AT_ONCE = 16  # frames held in memory
 
 
@@ -99,40 +99,39 @@ def magnify(
 
 
 def _write(result: dict, clip: str, out: str, fps: float | None) -> None:
-    """The picture of the apex, or the action with a moment of rest around it."""
+    """The action with a moment of rest around it, or its apex: alone, or for a grid below the onset."""
     import numpy as np
 
-    from dface_hf.faces.animation import write_animation, write_picture
+    from dface_hf.faces.animation import tile, write_animation, write_picture
 
-    faces = [face["motion"] for face in result["faces"]]
-    levels = result["levels"]
+    faces, levels = [face["motion"] for face in result["faces"]], result["levels"]
     if Path(out).suffix.lower() == ".png":
-        top = int(np.argmax(levels))
-        still = result["faces"][0]["image"]
-        return write_picture(out, still if len(faces) == 1 else next(_grid(result, clip, [top], fps)))
+        image = result["faces"][0]["image"]
+        if len(faces) > 1:
+            onset, apex = _cells(result, clip, [0, int(np.argmax(levels))], fps)
+            (image,) = tile([onset + apex], columns=len(onset))
+        return write_picture(out, image)
     rest = round(REST * result["fps"])
     moments = np.pad(np.arange(len(levels)), rest, mode="edge")
-    shown = faces[0].frames(levels[moments]) if len(faces) == 1 else _grid(result, clip, moments, fps)
+    alone = len(faces) == 1
+    shown = faces[0].frames(levels[moments]) if alone else tile(_cells(result, clip, moments, fps))
     write_animation(out, _progress(shown, len(moments), "transfer"), result["fps"])
 
 
-def _grid(result: dict, clip: str, moments: Iterable[int], fps: float | None) -> Iterator:
-    """The source and all faces at each moment: squares around the faces, as large as the smallest was."""
-    from dface_hf.faces.animation import square_around, tile
+def _cells(result: dict, clip: str, moments: Iterable[int], fps: float | None) -> Iterator[list]:
+    """For each moment, squares around the faces, the source's own first, as large as the smallest was."""
+    from dface_hf.faces.animation import square_around
 
-    faces = [face["motion"] for face in result["faces"]]
-    size = int(min(480, max(240, min(2 * ROOM * face.similarity.scale for face in faces))))
+    faces, last = [face["motion"] for face in result["faces"]], len(result["levels"]) - 1
+    halves = [ROOM * face.similarity.scale for face in faces]
+    size = int(min(480, max(240, 2 * min(halves))))
+    centres = [face.similarity((0.0, 0.0)) for face in faces]
     source = _source_squares(result, clip, size, fps)
-
-    def cells(moment: int):
-        yield source[min(moment, len(result["levels"]) - 1 - moment) if mirrored else moment]
-        for face in faces:
-            (middle,) = face.similarity([(0.0, 0.0)])
-            moved = face.at(float(result["levels"][moment]))
-            yield square_around(moved, middle, ROOM * face.similarity.scale, size)
-
-    mirrored = result["event"]["offset"] == result["event"]["apex"]
-    return tile(list(cells(int(moment))) for moment in moments)
+    mirrored = len(source) <= last
+    for moment in map(int, moments):
+        moved = [face.at(float(result["levels"][moment])) for face in faces]
+        squares = map(square_around, moved, centres, halves, [size] * len(faces))
+        yield [source[min(moment, last - moment) if mirrored else moment], *squares]
 
 
 def _source_squares(result: dict, clip: str, size: int, fps: float | None) -> list:

@@ -21,7 +21,7 @@ from .errors import ClipError
 from .events import LEAST_AGREEMENT, find_clip_events
 from .flow import optical_flow
 from .frames import FrameSource
-from .moving import MovingFace, face_fade
+from .moving import MovingFace, face_fade, fold_level
 from .similarity import Similarity, pixels_of_crop
 from .stabilisation import stabilise
 from .video import open_frames
@@ -33,8 +33,7 @@ AROUND = 0.5  # seconds shown before and after the event
 LENGTH = 2.0  # seconds shown after an onset whose offset is not given
 SMOOTH = 0.02  # seconds: noise differs from frame to frame, skin does not
 NOISE = 0.12  # px of a 128 px crop: motion as small as this is halved, less is nearly left out
-LARGEST = 12.0  # px of a 128 px crop: what is magnified beyond this would tear the face
-ROUNDS = 6  # of the fixed point that turns motion into sampling positions
+ROUNDS, DAMPING = 16, 0.7  # of the fixed point that turns motion into sampling positions
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def magnify_motion(
 
     Args:
         source: Whatever `open_frames` takes, a camera excepted.
-        factor: What the motion against the onset is multiplied by; 1 gives the clip, 0 a still face.
+        factor: What the motion against the onset is multiplied by; 1 gives the clip, 0 a still face. Frames in
+            which it would fold the face over itself get less.
         onset: Frame, from 0, at which the face is at rest.
         offset: Frame at which the action is over; two seconds after the onset by default.
         fps: Frames a second, where the source does not tell.
@@ -203,25 +203,20 @@ def further(flow: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
 
     Args:
         flow: (S, S, 2) backward flow from the frame to the onset, aligned units.
-        factor: 1 leaves the frame as it is.
+        factor: 1 leaves the frame as it is; it is lowered where it would fold the face over itself.
 
     Returns:
         (S, S, 2) displacement of the sampling position, aligned units.
     """
     more = np.float32(factor - 1) * flow
-    length = np.linalg.norm(more, axis=-1, keepdims=True) * 64
-    more = more / np.sqrt(1 + (length / LARGEST) ** 2)
+    more *= np.float32(min(1.0, fold_level(-more)))
     size, shift = len(flow), more
     rows, columns = np.indices((size, size), np.float32)
     for _ in range(ROUNDS):
         there = shift * np.float32(size / 2)
-        shift = cv2.remap(
-            more,
-            columns + there[..., 0],
-            rows + there[..., 1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        place = columns + there[..., 0], rows + there[..., 1]
+        step = cv2.remap(more, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        shift = shift + np.float32(DAMPING) * (step - shift)
     return shift
 
 

@@ -68,15 +68,7 @@ class MovingFace:
     @cached_property
     def most(self) -> float:
         """The level up to which the warp stays one to one, with some reserve; infinite without motion."""
-        size = len(self.flow)
-        side = (np.arange(size) + 0.5) * 2 / size - 1
-        flow = self.flow * face_fade(np.stack(np.meshgrid(side, side), -1))[..., None]
-        (u_y, u_x), (v_y, v_x) = (np.gradient(flow[..., k], 2 / size) for k in (0, 1))
-        half, det = (u_x + v_y) / 2, u_x * v_y - u_y * v_x
-        # I + level * J is singular first where J has its most negative real eigenvalue.
-        folds = half * half >= det
-        lowest = np.where(folds, half - np.sqrt((half * half - det).clip(0)), 0).min()
-        return float(-RESERVE / lowest) if lowest < 0 else float("inf")
+        return fold_level(self.flow)
 
     @cached_property
     def _box(self) -> tuple[int, int, int, int]:
@@ -112,3 +104,24 @@ def face_fade(points: NDArray) -> NDArray[np.float64]:
     radius = np.hypot(*((points[..., k] - CENTRE[k]) / RADII[k] for k in (0, 1)))
     share = ((FADE[1] - radius) / (FADE[1] - FADE[0])).clip(0, 1)
     return share * share * (3 - 2 * share)
+
+
+def fold_level(flow: NDArray[np.float32]) -> float:
+    """How far a flow over the aligned crop can be scaled before it folds the face over itself.
+
+    Args:
+        flow: (S, S, 2) in aligned units; `face_fade` is applied.
+
+    Returns:
+        `RESERVE` of the level at which p + level * flow(p) stops being one to one; infinite where it never
+        does.
+    """
+    size = len(flow)
+    side = (np.arange(size) + 0.5) * 2 / size - 1
+    flow = flow * face_fade(np.stack(np.meshgrid(side, side), -1))[..., None]
+    (u_y, u_x), (v_y, v_x) = (np.gradient(flow[..., k], 2 / size) for k in (0, 1))
+    half, det = (u_x + v_y) / 2, u_x * v_y - u_y * v_x
+    # I + level * J is singular first where J has its most negative real eigenvalue.
+    root = half * half - det
+    lowest = float(np.where(root >= 0, half - np.sqrt(root.clip(0)), 0).min())
+    return -RESERVE / lowest if lowest < 0 else float("inf")

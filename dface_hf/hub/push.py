@@ -227,8 +227,10 @@ def _explain(error: Exception, target: Target) -> str | None:
             return f"{hub} answered with something that is no JSON: it, or a proxy before it, is out of order"
         if isinstance(cause, HTTPError | TimeoutError | ConnectionError):
             if "Timeout" in type(cause).__name__:
-                return f"{hub} was silent for {_patience():g} s while {target.label} was pushed"
-            return f"the connection to {hub} broke while {target.label} was pushed ({_first_line(cause)})"
+                return f"{hub} was silent for {_patience():g} s; pushing to {target.label} stopped there"
+            return f"no connection to {hub} ({_first_line(cause)}); pushing to {target.label} stopped there"
+    if isinstance(error, RuntimeError | OSError):  # of the storage's own client, of the disk
+        return f"{target.label} was not pushed: {_first_line(error)}"
     return None
 
 
@@ -249,7 +251,7 @@ def _explain_answer(error: HfHubHTTPError, target: Target) -> str:
     if status == 409:
         return f"{target.label}: the name is taken ({said}); choose another name"
     if status >= 500:
-        return f"{hub} is out of order ({said}) and {target.label} is as it was"
+        return f"{hub} is out of order ({said})"
     return f"{hub} refuses the push to {target.label} ({said})"
 
 

@@ -57,6 +57,8 @@ def check_checkpoint(folder: str | Path) -> str:
         raise PushError(f"{model}/config.json cannot be read ({error}); give a checkpoint") from error
     needed = {"model.safetensors"}
     index = model / "model.safetensors.index.json"
+    if index.is_file() and (model / "model.safetensors").exists():
+        raise PushError(f"{model}: holds both model.safetensors and shards; remove the ones out of date")
     if index.is_file():
         needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     for name in sorted(needed):

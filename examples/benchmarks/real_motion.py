@@ -296,9 +296,8 @@ def main() -> None:
         name: scores_of(predicted, reference, bench.clips) for name, predicted in ablation_rows(bench).items()
     }
     if ablated:
-        print(
-            f"The same by {min(ABLATION_FOLDS, len(bench.folds) // 2)} folds of subjects\n\n{markdown_table(ablated)}\n"
-        )
+        count = min(ABLATION_FOLDS, len(bench.folds) // 2)
+        print(f"The same by {count} folds of subjects\n\n{markdown_table(ablated)}\n")
     write_json(options.work / "scores.json", {"loso": table, "ablation": ablated})
     for view in VIEWS:
         print(f"settings that the folds chose, {view}: {dict(Counter(bench.svm(view).chosen))}")

@@ -3,11 +3,21 @@
 import os
 
 import av
+import cv2
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
-from dface_hf.faces import ClipError, Similarity, align, open_frames
+from dface_hf.faces import (
+    ClipError,
+    Similarity,
+    align,
+    fit_similarity,
+    locate,
+    make_detector,
+    open_frames,
+)
 from dface_hf.faces.animation import square_around, tile, write_animation, write_picture
 from dface_hf.faces.course import time_course
 from dface_hf.faces.magnification import further, magnify_motion
@@ -80,8 +90,6 @@ def test_the_level_at_which_a_warp_folds():
 
 def grey_crops(portrait, first: int, last: int) -> list[np.ndarray]:
     frames = portrait[0][first : last + 1]
-    from dface_hf.faces import fit_similarity, locate, make_detector
-
     similarity = fit_similarity(*locate(frames[0], make_detector().detect(frames[0])[0]))
     return [align(frame, similarity, 96)[..., 0] for frame in frames]
 
@@ -107,10 +115,6 @@ def test_courses_without_motion_or_way_back(portrait):
 @pytest.fixture(scope="module")
 def turning(portrait):
     """The portrait raises her brows by 1 px of 128 while her head drifts: frames and true keyframes."""
-    import skimage.data
-
-    from dface_hf.faces import fit_similarity, locate, make_detector
-
     image = np.ascontiguousarray(skimage.data.astronaut()[:256, 100:356])
     matrix = fit_similarity(*locate(image, make_detector().detect(image)[0])).matrix
     camera = NuisanceConfig.none().but(noise=(0.5, 0.5), drift=2.0)
@@ -132,14 +136,18 @@ def brow_height(frames, similarity, rest) -> list[float]:
     return heights
 
 
-def test_magnification_makes_the_action_larger_and_leaves_the_rest(portrait):
+def short(portrait) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """The event with four frames before and two after it."""
     frames, (onset, apex, offset) = portrait
+    return frames[onset - 4 : offset + 3], (4, apex - onset + 4, offset - onset + 4)
+
+
+def test_magnification_makes_the_action_larger_and_leaves_the_rest(portrait):
+    frames, (onset, apex, offset) = short(portrait)
     shown = magnify_motion(frames, 4, onset, offset, fps=30)
     large = list(shown.frames)
-    assert (shown.start, len(large)) == (onset - 15, len(shown)) and shown.fps == 30 and shown.lost == 0
+    assert (shown.start, len(large)) == (0, len(frames)) and shown.fps == 30 and shown.lost == 0
     assert 1.2 < shown.peak < 5
-    from dface_hf.faces import fit_similarity, locate, make_detector
-
     rest = frames[onset]
     similarity = fit_similarity(*locate(rest, make_detector().detect(rest)[0]))
     (before,) = brow_height([frames[apex]], similarity, rest)
@@ -152,7 +160,7 @@ def test_magnification_makes_the_action_larger_and_leaves_the_rest(portrait):
 
 
 def test_factor_one_is_the_clip_and_zero_holds_the_face_still(portrait):
-    frames, (onset, apex, offset) = portrait
+    frames, (onset, apex, offset) = short(portrait)
     same = magnify_motion(frames, 1, onset, offset, fps=30)
     assert all(np.array_equal(a, b) for a, b in zip(same.frames, frames[same.start :], strict=False))
     held = magnify_motion(frames, 0, onset, offset, fps=30)
@@ -177,6 +185,15 @@ def test_the_fixed_point_puts_the_motion_where_it_is_going():
     at = np.interp(rows[:, 48], side, flow[:, 48, 1])
     assert np.abs(shift[:, 48, 1] - 4 * at).max() < 2e-4
     assert not further(flow, 1.0).any()
+
+
+def test_magnification_stops_before_the_face_folds():
+    rng = np.random.default_rng(0)
+    flow = cv2.GaussianBlur(rng.normal(0, 1, (96, 96, 2)).astype(np.float32), (0, 0), 4)
+    shift = further(flow * (0.1 / np.abs(flow).max()), 40.0)
+    assert np.abs(shift).max() > 0.05
+    (u_y, u_x), (v_y, v_x) = (np.gradient(shift[24:-24, 24:-24, k], 2 / 96) for k in (0, 1))
+    assert ((1 + u_x) * (1 + v_y) - u_y * v_x).min() > 0
 
 
 def test_bad_clips_to_magnify_are_told(portrait):

@@ -152,7 +152,7 @@ def test_a_name_that_is_taken(hub, pusher, folder):
         (Fault("POST", "repos/create", 403), "no right to write to ada/tiny"),
         (Fault("POST", "validate-yaml", 502), "answered with something that is no JSON"),
         (Fault("POST", "/commit/", 500), "out of order (500"),
-        (Fault("POST", "/commit/", "cut"), "the connection to http://localhost"),
+        (Fault("POST", "/commit/", "cut"), "no connection to http://localhost"),
         (Fault("POST", "/commit/", "hang"), "was silent for 1 s"),
     ],
 )
@@ -187,6 +187,8 @@ model.save_pretrained({str(folder)!r}, max_shard_size="100KB")
 """
     assert pusher.dface("push", folder, "ada/tiny").code == 0
     assert pusher.run(shard).code == 0
+    assert "both model.safetensors and shards" in one_line(pusher.dface("push", folder, "ada/tiny"))
+    (folder / "model.safetensors").unlink()
     shards = {path.name for path in folder.glob("model-*.safetensors")}
     assert len(shards) > 1
     assert pusher.dface("push", folder, "ada/tiny").code == 0

@@ -27,12 +27,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: "hub" or "storage", and whether a token came along."""
+    """One request: to "hub" or "storage", whether a token came along, whether it asked for a part (Range)."""
 
     origin: str
     method: str
     path: str
     token: bool
+    part: bool
 
 
 class HubServer:
@@ -74,8 +75,9 @@ class _Faulty:
         self.server, self.origin, self.app = server, origin, app
 
     async def __call__(self, scope, receive, send) -> None:
-        token = any(name == b"authorization" for name, _ in scope["headers"])
-        self.server.asked.append(Asked(self.origin, scope["method"], scope["path"], token))
+        sent = {name for name, _ in scope["headers"]}
+        told = (self.origin, scope["method"], scope["path"], b"authorization" in sent, b"range" in sent)
+        self.server.asked.append(Asked(*told))
         for fault in self.server.faults:
             if fault.times and fault.method == scope["method"] and fault.part in scope["path"]:
                 fault.times -= 1
