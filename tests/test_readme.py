@@ -48,7 +48,7 @@ def test_commands_of_the_readme_exist():
     from dface_hf.cli import app
 
     known = set(get_command(app).commands)
-    used = set(re.findall(r"^dface (\w+)", README, flags=re.MULTILINE))
+    used = set(re.findall(r"^dface ([\w-]+)", README, flags=re.MULTILINE))
     assert used and used <= known
 
 

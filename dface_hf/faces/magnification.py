@@ -74,8 +74,8 @@ def magnify_motion(
 
     Args:
         source: Whatever `open_frames` takes, a camera excepted.
-        factor: What the motion against the onset is multiplied by; 1 gives the clip, 0 a still face. Frames in
-            which it would fold the face over itself get less.
+        factor: What the motion against the onset is multiplied by; 1 gives the clip, 0 a still face. Frames
+            in which it would fold the face over itself get less.
         onset: Frame, from 0, at which the face is at rest.
         offset: Frame at which the action is over; two seconds after the onset by default.
         fps: Frames a second, where the source does not tell.
