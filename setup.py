@@ -17,6 +17,7 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.10",
     "numpy>=2.2,<3",
     "openpyxl>=3.1,<4",
+    "pyarrow>=21",
     "opencv-python-headless>=4.10,<5",
     "pillow>=12,<13",
     "rich>=14",
