@@ -1,5 +1,6 @@
 """What the tests of faces, pipelines and the command line share: a portrait in action, a tiny checkpoint."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import skimage.data
 import torch
 
-from dface_hf import DFaceConfig, DFaceForVideoClassification
+from dface_hf import DFaceConfig, DFaceForVideoClassification, cli
 from dface_hf.faces import fit_similarity, locate, make_detector, write_video
 from dface_hf.hub import write_checkpoint
 from dface_hf.synthesis import NuisanceConfig, TimeCourse, animate_portrait
@@ -78,3 +79,19 @@ def checkpoint(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     write_checkpoint(model, folder, "An untrained model for tests.\n")
     return folder
+
+
+@pytest.fixture
+def dface(monkeypatch, capfd):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dface", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return end.value.code or 0, out, err
+
+    return run

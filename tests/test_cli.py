@@ -11,25 +11,17 @@ import cv2
 import numpy as np
 import pytest
 
-from dface_hf import cli
 from dface_hf.faces import open_frames, write_video
 
 KEYFRAMES = ("--onset", "45", "--apex", "50")
 
 
 @pytest.fixture
-def dface(monkeypatch, capfd, checkpoint):
-    """Runs the command line in this process: exit code, stdout, stderr. `model` False adds no --model."""
+def dface(dface, checkpoint):
+    """The same with --model, but for `model` False."""
 
     def run(*arguments, model=True):
-        options = ["--model", str(checkpoint)] if model else []
-        monkeypatch.setattr(sys, "argv", ["dface", *map(str, arguments), *options])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return end.value.code or 0, out, err
+        return dface(*arguments, *(["--model", checkpoint] if model else []))
 
     return run
 

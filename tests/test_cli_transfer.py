@@ -1,32 +1,14 @@
 """`dface transfer` and `dface magnify` as they are called."""
 
 import os
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from dface_hf import cli
 from dface_hf.faces import open_frames
 
 KEYFRAMES = ("--onset", "45", "--apex", "50", "--offset", "57")
-
-
-@pytest.fixture
-def dface(monkeypatch, capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dface", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return end.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@
 The corpora's faces are under licence, their motion is at hand as flow pictures of 28 px (`--data`; the script
 says so and ends where the folder is absent). Unseen faces are made to carry that motion out, and a tokenizer
 that never saw it encodes onset and apex. How the picture lies on the face and how large the motion is shown
-are settings; every fold chooses among them on inner splits of its training subjects. Intervals draw subjects.
-Interrupted, it goes on where it was: --work keeps what was encoded and what was predicted.
+are settings; every fold chooses among them on inner splits of its training subjects, or all vote. Intervals
+draw subjects. Interrupted, it goes on where it was: --work keeps what was encoded and what was predicted.
 """
 
 from __future__ import annotations
@@ -136,6 +136,17 @@ class Bench:
         with np.load(path) as found:
             return NestedPrediction(found["decision"], tuple(found["chosen"].tolist()), found["inner"])
 
+    def averaged(self, name: str) -> np.ndarray:
+        """Probabilities (n, classes), the mean of an SVM for each setting: nothing is chosen."""
+        path = self.path(f"averaged-{name}", self.folds)
+        if not path.is_file():
+            table = self.clips.labels, self.folds, list(self.clips.corpora), self.people
+            settings = self.shown.settings(name).items()
+            found = [nested_choice({one: x}, *table).decision for one, x in settings]
+            save(path, probabilities=np.mean([softmax(x, axis=-1) for x in found], axis=0))
+        with np.load(path) as found:
+            return found["probabilities"]
+
     def head_folds(self, folds: list[Fold]) -> list[Fold]:
         """Folds over rows (placed, face, peak, clip): each in the way that its code vectors chose."""
         chosen = self.svm(VIEWS[1], folds).chosen
@@ -221,6 +232,9 @@ def rows_of(bench: Bench) -> dict[str, np.ndarray]:
     options = bench.options
     svm = {name: bench.svm(name).decision for name in ("flow", *VIEWS)}
     rows = {f"SVM, {name}": x.argmax(-1)[None] for name, x in svm.items()}
+    averaged = {name: bench.averaged(name) for name in VIEWS}
+    rows |= {f"SVMs of all settings, {name}": x.argmax(-1)[None] for name, x in averaged.items()}
+    rows["SVMs of all settings, all three"] = sum(averaged.values()).argmax(-1)[None]
     rows["shipped head, not trained on any clip"] = bench.as_shipped().argmax(-1)[None]
     rows["SVMs, flow + code vectors"] = mean_of(svm["flow"], svm[VIEWS[1]])[None]
     for name in ["scratch", "fine-tuned"] if options.heads else []:

@@ -1,30 +1,18 @@
 """`dface au-statistics`: what it prints and writes, and how it answers bad input."""
 
 import json
-import sys
+from functools import partial
 
 import pytest
 from PIL import Image
-
-from dface_hf import cli
 
 SHEET = "corpus,action_units,onset,offset,fps\nours,1+2,10,60,200\nours,4,0,30,200\nsmic,,0,9,100\n"
 
 
 @pytest.fixture
-def dface(monkeypatch, capfd):
+def dface(dface):
     """Runs the command in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dface", "au-statistics", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return end.value.code or 0, out, err
-
-    return run
+    return partial(dface, "au-statistics")
 
 
 @pytest.fixture

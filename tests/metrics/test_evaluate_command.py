@@ -1,13 +1,12 @@
 """`dface evaluate`: what it prints and writes, with which exit code, and how it answers bad input."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dface_hf import cli
 from dface_hf.metrics import (
     Prediction,
     bootstrap_interval,
@@ -15,22 +14,6 @@ from dface_hf.metrics import (
     recognition_scores,
     write_log,
 )
-
-
-@pytest.fixture
-def dface(monkeypatch, capfd):
-    """Runs the command in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dface", "evaluate", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return end.value.code or 0, out, err
-
-    return run
 
 
 def clips(seed=0, share=0.6, classes=3):
@@ -42,6 +25,12 @@ def clips(seed=0, share=0.6, classes=3):
         Prediction(("casme2", "samm")[i // 30], f"sub{i // 10}", f"clip{i}", int(truth[i]), int(predicted[i]))
         for i in range(60)
     ]
+
+
+@pytest.fixture
+def dface(dface):
+    """Runs the command in this process: exit code, stdout, stderr."""
+    return partial(dface, "evaluate")
 
 
 @pytest.fixture

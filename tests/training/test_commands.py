@@ -1,28 +1,11 @@
 """`dface pretrain` and `dface train` from prepared clips to a checkpoint."""
 
 import json
-import sys
 
 import pytest
 from transformers import AutoModelForVideoClassification
 
-from dface_hf import cli
-
 from ..data.clip_sets import write_clips
-
-
-@pytest.fixture
-def dface(monkeypatch, capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dface", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code or 0, *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import PIL.Image
 import pytest
 import torch
 
-from dface_hf import cli
 from dface_hf.actions import class_prompts, get_class_scheme
 from dface_hf.hub import write_checkpoint
 from dface_hf.metrics import read_log
@@ -21,22 +20,6 @@ from .prepared import write_keyframes
 
 MAKE_RELEASE = Path(__file__).resolve().parents[2] / "examples" / "make_look_alike_casme2.py"
 QUICK = ("--epochs", 2, "--learning-rate", 1e-3)
-
-
-@pytest.fixture
-def dface(monkeypatch, capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dface", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return end.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
