@@ -1,26 +1,14 @@
 """The user stories in examples/ run, at their smallest."""
 
 import json
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
-import numpy as np
-import PIL.Image
 import pytest
-import torch
 from transformers import AutoModelForVideoClassification
 
 import dface_hf
-from dface_hf.training import PretrainConfig
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-
-
-def run(script: str, *arguments: str, monkeypatch) -> None:
-    monkeypatch.setattr(sys, "argv", [script, *arguments])
-    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+from .scripts import run
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +18,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def test_make_dface_mini(tmp_path, monkeypatch, capsys):
     small = ["--steps", "4", "--batch-size", "4", "--pairs", "64", "--epochs", "1", "--clips", "64"]
+    small += ["--threads", "1"]  # the number stays that of the process
     run(
         "make_dface_mini.py",
         *small,
@@ -79,101 +68,3 @@ def test_finetune(tmp_path, monkeypatch, capsys, clip, checkpoint):
     model = AutoModelForVideoClassification.from_pretrained(output / "model")
     assert list(model.config.id2label.values()) == ["negative", "positive", "surprise"]
     assert "ask the owner" in (output / "model" / "README.md").read_text()
-
-
-def test_tokenizer_speed(monkeypatch, capsys):
-    run("benchmarks/tokenizer_speed.py", "--quick", "--threads", "1", monkeypatch=monkeypatch)
-    told = capsys.readouterr().out
-    assert "| 1 | reference |" in told and "| 1 | bfloat16 |" in told
-    assert "| dtype=torch.bfloat16 | 99." in told or "| dtype=torch.bfloat16 | 100." in told
-
-
-def test_benchmark_of_tokens(tmp_path, monkeypatch, capsys):
-    where = ["--data", str(tmp_path / "none"), "--cache", str(tmp_path / "kept")]
-    threads = torch.get_num_threads()
-    run(
-        "benchmarks/tokens.py", "--smoke", "--json", str(tmp_path / "r.json"), *where, monkeypatch=monkeypatch
-    )
-    torch.set_num_threads(threads)
-    printed = capsys.readouterr().out
-    for absent in ("action_fields.npz", "index.csv", "megc2019"):
-        assert f"{absent} is absent: what needs it is left out" in printed
-    for row in ("| all ones |", "| Farneback flow of 128 px at 16x16 |", "| dface-mini: tokens, one-hot |"):
-        assert row in printed
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert report["smoke"] is True and "5. Real videos" not in printed
-    probes = next(part for title, part in report.items() if title.startswith("1-3"))
-    assert all(set(row) == {"1 micro", "1 macro"} for row in probes.values())
-    assert probes["Farneback flow of 128 px at 16x16"]["1 macro"] > probes["all ones"]["1 macro"]
-
-
-def test_recipe_ablation(tmp_path, monkeypatch, capsys):
-    where = ["--data", tmp_path / "none", "--cache", tmp_path / "kept", "--work", tmp_path / "work"]
-    small = ["--smoke", "--batch-size", "4", "--batches", "2", "--variant", "16 x 9"]
-    threads = torch.get_num_threads()
-
-    def ablation(steps: str) -> list[list[str]]:
-        arguments = map(str, [*where, *small, "--steps", steps])
-        run("benchmarks/recipe_ablation.py", *arguments, monkeypatch=monkeypatch)
-        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-        return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-
-    header, _, full, variant = table = ablation("4")
-    assert header[1:3] == ["tokens 1", "vectors 1"] and (full[0], variant[0]) == ("full recipe", "16 x 9")
-    kept = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "work").glob("*.json")}
-    assert set(kept) == {"full-recipe-0", "16-x-9-0"}
-    rows = [kept[name]["row"]["perplexity"] for name in ("16-x-9-0", "full-recipe-0")]
-    assert float(variant[3]) == pytest.approx(rows[0] - rows[1], abs=1e-3)
-    (tmp_path / "work" / "full-recipe-0").rename(tmp_path / "elsewhere")  # what is finished is read back
-    assert ablation("4") == table and not (tmp_path / "work" / "full-recipe-0").exists()
-    with pytest.raises(ValueError, match="full-recipe-0.json was made with another recipe"):
-        ablation("5")
-    torch.set_num_threads(threads)
-
-
-def test_each_ablation_changes_the_recipe_and_can_be_built():
-    script = runpy.run_path(str(EXAMPLES / "benchmarks/recipe_ablation.py"))
-    names = {script["folder_name"](name) for name in script["VARIANTS"]}
-    assert len(names) == len(script["VARIANTS"])
-    frames = torch.rand(2, 2, 3, 64, 64)
-    for name, one in script["VARIANTS"].items():
-        for part, full in ((one.model, script["MODEL"]), (one.recipe, script["RECIPE"])):
-            kind = dface_hf.DFaceTokenizerConfig if part is one.model else PretrainConfig
-            made, plain = kind(**(full | part)), kind(**full)
-            assert all(getattr(made, key) != getattr(plain, key) for key in part), name
-        if one.model:
-            model = dface_hf.DFaceTokenizerModel(
-                dface_hf.DFaceTokenizerConfig(**(script["MODEL"] | one.model))
-            )
-            output = model(frames)
-            assert output.action_ids.shape == (2, model.config.num_action_tokens)
-            assert output.loss.isfinite(), name
-
-
-def test_real_motion(tmp_path, monkeypatch, capsys, checkpoint):
-    """Each class moves another part of the face; the table has every row, and a second call reads it all."""
-    rng, lines = np.random.default_rng(0), ["corpus,subject,clip,label,flow"]
-    for number in range(24):
-        label, subject = number % 3, number // 3
-        image = rng.integers(95, 105, (28, 28, 3)).astype(np.uint8)
-        image[5 + 6 * label : 10 + 6 * label, 6:22] = (100, 160, 200)
-        PIL.Image.fromarray(image).save(tmp_path / f"{number}.png")
-        lines.append(f"{'samm' if subject % 2 else 'smic'},s{subject},c{number},{label},{number}.png")
-    (tmp_path / "manifest.csv").write_text("\n".join(lines))
-    arguments = ["--data", tmp_path, "--work", tmp_path / "work", "--model", checkpoint, "--heads"]
-    arguments = [str(one) for one in [*arguments, "--ablation", "no-edclip"]]
-    threads = torch.get_num_threads()
-    tables = []
-    for _ in range(2):
-        run("benchmarks/real_motion.py", *arguments, monkeypatch=monkeypatch)
-        tables.append(capsys.readouterr().out)
-    torch.set_num_threads(threads)
-    assert tables[0] == tables[1] and "24 clips, 8 folds" in tables[0]
-    found = json.loads((tmp_path / "work" / "scores.json").read_text())
-    scores, ablated = found["loso"], found["ablation"]
-    assert scores["SVM, flow"]["uf1"] == 1.0 and "p" not in scores["SVM, flow"]
-    for row in ("SVM, code vectors", "head, scratch", "EDCLIP, fine-tuned"):
-        assert scores[row]["uf1"] <= 1.0 and {"low", "high", "p", "samm", "smic"} <= set(scores[row])
-    assert set(ablated) == {"head, scratch", "EDCLIP, scratch", "head, no-edclip"}
-    run("benchmarks/real_motion.py", "--data", str(tmp_path / "none"), monkeypatch=monkeypatch)
-    assert "none is absent: nothing to measure" in capsys.readouterr().out

@@ -209,7 +209,7 @@ def report_agreement(count: int) -> None:
     """Print how many ids of the trained checkpoint stay, all and where either side has some motion."""
     model = DFaceTokenizerModel.from_pretrained(DEFAULT_CHECKPOINT)
     half = DFaceTokenizerModel.from_pretrained(DEFAULT_CHECKPOINT, dtype=torch.bfloat16)
-    stream = pretraining_pairs(model.config.image_size, seed=1)
+    stream = pretraining_pairs(model.config.image_size, seed=1, bank=min(512, count))
     ids: dict[str, list[torch.Tensor]] = {"float32": [], "dtype=torch.bfloat16": [], "autocast": []}
     for step in range(count // 64):
         batch = stream.sample(64, step)
