@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForVideoClassification, Tr
 from dface_hf import DEFAULT_CHECKPOINT
 from dface_hf.actions import get_class_scheme
 from dface_hf.data import synthetic_me
-from dface_hf.training import score
+from dface_hf.metrics import recognition_scores
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
     )
     trainer.train()
     predicted = trainer.predict(trainer.eval_dataset)
-    result = score(predicted.label_ids, predicted.predictions[0].argmax(-1), scheme.labels)
+    result = recognition_scores(predicted.label_ids, predicted.predictions[0].argmax(-1), scheme.labels)
     print(f"synthetic, {len(held_out)} unseen subjects, {result['n']} clips: "
           f"UF1 {result['uf1']:.3f}, UAR {result['uar']:.3f}")  # fmt: skip
     model.save_pretrained(options.output)

@@ -2,7 +2,7 @@
 
 from .pretrain import pretrain
 from .recipe import PretrainConfig
-from .train import TokenSet, TrainConfig, evaluate_heads, score, train_heads
+from .train import TokenSet, TrainConfig, evaluate_heads, train_heads
 
 __all__ = [
     "PretrainConfig",
@@ -10,6 +10,5 @@ __all__ = [
     "TrainConfig",
     "evaluate_heads",
     "pretrain",
-    "score",
     "train_heads",
 ]

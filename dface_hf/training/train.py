@@ -234,30 +234,25 @@ def class_weights(labels: torch.Tensor, id2label: dict[int, str]) -> tuple[float
     return tuple(len(labels) / (len(counts) * count) for count in counts)
 
 
-def score(truth: np.ndarray, predicted: np.ndarray, labels: tuple[str, ...]) -> dict:
-    """Return accuracy, UF1 (mean of the classes' F1), UAR (mean recall) and the confusion matrix (truth in
-    rows)."""
-    return recognition_scores(truth, predicted, labels)
-
-
 @torch.no_grad()
 def evaluate_heads(model: DFaceForVideoClassification, clips: TokenSet, batch_size: int = 512) -> dict:
     """Score the class head, and EDCLIP's nearest description over the described classes.
 
     Returns:
-        `{"classifier": ..., "edclip": ...}`, each as from `score`; EDCLIP on the described classes only.
+        `{"classifier": ..., "edclip": ...}`, each as from `recognition_scores`; EDCLIP on the described
+        classes only.
     """
     model = model.eval()
     outputs = [model(action_ids=ids.to(model.device)) for ids in clips.action_ids.split(batch_size)]
     truth = clips.labels.numpy()
     predicted = torch.cat([output.logits for output in outputs]).argmax(-1).cpu().numpy()
     names = tuple(label for _, label in sorted(model.config.id2label.items()))
-    result = {"classifier": score(truth, predicted, names)}
+    result = {"classifier": recognition_scores(truth, predicted, names)}
     if model.config.anchor_texts:
         described = model.config.anchor_labels
         rows = np.array([described.index(name) if name in described else -1 for name in names])[truth]
         nearest = torch.cat([output.similarities for output in outputs]).argmax(-1).cpu().numpy()
-        result["edclip"] = score(rows[rows >= 0], nearest[rows >= 0], described)
+        result["edclip"] = recognition_scores(rows[rows >= 0], nearest[rows >= 0], described)
     return result
 
 

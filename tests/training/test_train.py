@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from dface_hf import DFaceConfig, DFaceForVideoClassification
 from dface_hf.data import LabelledClips, PairClips, labelled_clips
 from dface_hf.hub import continued_classifier, train_on_clips
-from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, score, train_heads
+from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, train_heads
 from dface_hf.training.accelerator import new_accelerator
 from dface_hf.training.checkpointing import checkpoints
 from dface_hf.training.train import class_weights
@@ -93,15 +93,6 @@ def test_class_weights_balance_and_refuse_an_empty_class():
         train_heads(
             model(), TokenSet(torch.zeros(0, 16).long(), torch.zeros(0).long()), TrainConfig(), "unused"
         )
-
-
-def test_scores_are_pooled_means_over_classes():
-    truth, predicted = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 0, 1, 1, 2, 0])
-    result = score(truth, predicted, ("a", "b", "c"))
-    assert result["uar"] == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
-    assert result["uf1"] == pytest.approx((4 / 6 + 2 / 3 + 2 / 3) / 3)
-    assert result["accuracy"] == pytest.approx(4 / 6) and result["n"] == 6
-    assert result["confusion"] == [[2, 1, 0], [0, 1, 0], [1, 0, 1]]
 
 
 def test_a_run_does_not_inherit_the_precision_of_the_one_before():
