@@ -40,7 +40,11 @@ def classification_loss(
 
 
 class FlowBaselinePreTrainedModel(PreTrainedModel):
-    """Loading, initialisation and the forward pass of a network that maps a flow picture to logits."""
+    """Loading, initialisation and the forward pass of a network that maps a flow picture to logits.
+
+    Each network has a `classify`: pictures (batch, num_channels, image_size, image_size) to logits (batch,
+    num_labels).
+    """
 
     config: FlowBaselineConfig
     base_model_prefix = "network"
@@ -75,10 +79,6 @@ class FlowBaselinePreTrainedModel(PreTrainedModel):
         logits = self.classify(self.checked(pixel_values))
         loss = None if labels is None else classification_loss(logits, labels, self.config)
         return ImageClassifierOutput(loss=loss, logits=logits)
-
-    def classify(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Map (batch, num_channels, image_size, image_size) to logits (batch, num_labels)."""
-        raise NotImplementedError
 
     def checked(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Return the pictures; refuse those that the network is not made for."""
