@@ -115,3 +115,35 @@ def test_real_motion(tmp_path, monkeypatch, capsys, checkpoint):
     assert set(ablated) == {"head, scratch", "EDCLIP, scratch", "head, no-edclip"}
     run("benchmarks/real_motion.py", "--data", str(tmp_path / "none"), monkeypatch=monkeypatch)
     assert "none is absent: nothing to measure" in capsys.readouterr().out
+
+
+def test_benchmark_of_transfer(tmp_path, monkeypatch, capsys):
+    tokenizers = {}
+    for head in ("warp", "pixels"):
+        config = dface_hf.DFaceTokenizerConfig(image_size=64, patch_size=8, decoder_head=head)
+        dface_hf.DFaceTokenizerModel(config).save_pretrained(tmp_path / head)
+        tokenizers[head] = f"--tokenizer={head}={tmp_path / head}"
+    threads = torch.get_num_threads()
+    run("benchmarks/transfer.py", "--pairs", "4", *tokenizers.values(), monkeypatch=monkeypatch)
+    torch.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if "(64 px)" in line
+    ]
+    assert [row[0] for row in rows] == ["unmoved face (64 px)", "flow of the source (64 px)"] * 3
+    assert {float(row[1]) for row in rows[::2]} == {0.0}
+    assert all(float(row[1]) > 2 for row in rows[1::2])  # dB that the source's own motion gains
+    assert all(f"| {head}: its motion, size of the source |" in printed for head in tokenizers)
+
+
+def test_columns_of_the_transfer_table(monkeypatch):
+    script = runpy.run_path(str(EXAMPLES / "benchmarks/transfer.py"))
+    sources = script["Sources"](
+        torch.rand(2, 2, 3, 32, 32), torch.rand(2, 3, 32, 32), torch.zeros(2, 32, 32, 2)
+    )
+    sources.backward[:, 8:24, 8:24, 0] = 2 / 32  # one pixel to the side
+    exact = script["scores"](sources, sources.truth, sources.backward)
+    still = script["scores"](sources, sources.onsets, torch.zeros_like(sources.backward))
+    assert exact["psnr"] == pytest.approx(80) and exact["end-point error"] == 0
+    assert exact["SSIM"] == exact["gradients"] == exact["sharpness"] == pytest.approx(1)
+    assert still["psnr"] < 15 and still["end-point error"] == pytest.approx(4)  # px of 128
