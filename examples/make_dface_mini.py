@@ -8,7 +8,7 @@
 Pretrains the tokenizer on pairs with known motion, of procedural faces or, where they are at hand, also of
 openly licensed portraits (`--faces`, tier A of its index.csv) with measured motion (`--fields`) and of their
 videos; trains classifier and EDCLIP head on its tokens; measures both on identities of other seeds; and
-writes weights and card.
+writes weights, a report of all this, and the card.
 """
 
 import argparse
@@ -25,7 +25,8 @@ from dface_hf.analysis import evaluate_tokenizer
 from dface_hf.data import pretraining_mix, pretraining_pairs
 from dface_hf.hub import UNSEEN_SEED, train_checkpoint
 from dface_hf.training import PretrainConfig, pretrain
-from dface_hf.training.checkpointing import write_folder, write_json
+from dface_hf.training.checkpointing import write_folder
+from dface_hf.training.cost import read_cost
 
 
 def main() -> None:
@@ -56,13 +57,13 @@ def main() -> None:
         Path(word).name if "/" in word else word for word in sys.argv[1:]
     )  # folders are nobody's business
     command = " ".join(["python examples/make_dface_mini.py", *words])
-    evidence = {"pretraining": vars(recipe), "tokens": tokens, "data": data, "command": command}
+    evidence = {"name": "dface-mini", "license": "apache-2.0", "command": command, "data": data}
+    evidence |= {"pretraining": vars(recipe), "tokens": tokens, "cost": read_cost(folder / "tokenizer")}
     heads = train_checkpoint(
         tokenizer, folder / "heads", pairs=options.pairs, epochs=options.epochs,
         text_encoder=options.text_encoder, seed=seed, resume=True, evidence=evidence,
     )  # fmt: skip
     print(json.dumps(heads, indent=2))
-    write_json(folder / "report.json", {"tokens": tokens, "heads": heads})
     model = folder / "heads" / "model"
     write_folder(options.output, lambda partial: shutil.copytree(model, partial, dirs_exist_ok=True))
 

@@ -56,14 +56,16 @@ def pretrain(
     """Pretrain a tokenizer on onset/apex pairs: synthetic ones, real ones, or both."""
     from dface_hf import DFaceTokenizerConfig
     from dface_hf.data import RepeatedPairs, aligned_faces, mixed_with_clips, pretraining_pairs
+    from dface_hf.hub import data_lines, write_tokenizer_card
     from dface_hf.training import PretrainConfig
     from dface_hf.training import pretrain as run
 
     config = DFaceTokenizerConfig(decoder_head=decoder_head)
     target = _checked_target(push_to_hub, private, config.model_type)
-    stream = None
+    stream, told = None, data_lines(data or [])
     if not data or data_share < 1:
         identities = None if faces is None else aligned_faces(faces, config.image_size)
+        told.append(_synthetic_line(identities, fields, 1 - data_share if data else 1))
         stream = RepeatedPairs(pretraining_pairs(config.image_size, seed, fields, identities), batches)
     if data:
         stream = mixed_with_clips(stream, data, config.image_size, data_share, seed)
@@ -79,6 +81,8 @@ def pretrain(
         seed=seed,
     )
     run(config, stream, recipe, output, resume=resume, report_to=report_to)
+    if _first_process():
+        write_tokenizer_card(output, told)
     _tell(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
     _publish(output, target)
 
@@ -170,6 +174,14 @@ def _train_on_data(sources, output: Path, options: dict, share: float, resume: b
         made = build_classifier(load_model(tokenizer, DFaceTokenizerModel), scheme, encoder)
     config = TrainConfig(**options)
     return train_on_clips(made, clips, output, config, share, resume=resume, report_to=report_to)
+
+
+def _synthetic_line(identities, fields: Path | None, share: float) -> str:
+    """What the card says of the synthetic pairs."""
+    faces = "procedural faces (nobody's)" if identities is None else f"{len(identities)} photos of faces"
+    fitted = "fitted to ICT-FaceKit (MIT, USC ICT)" if fields is None else f"of {fields.name}"
+    terms = "" if identities is None else "; terms of the photos: not recorded"
+    return f"{faces} with motion fields {fitted}, {share:.0%} of the batches{terms}"
 
 
 def _checked_target(repo_id: str | None, private: bool, model_type: str):

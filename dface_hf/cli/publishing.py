@@ -1,4 +1,4 @@
-"""`dface push`, `push-dataset`, `push-metric` and `push-space`: to the Hub, one commit each."""
+"""`dface card`, `push`, `push-dataset`, `push-metric` and `push-space`: to the Hub, one commit each."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,28 +11,62 @@ from .app import app, console
 RepoId = Annotated[str, typer.Argument(help="owner/name, or the name alone for one of your own.")]
 Private = Annotated[bool, typer.Option("--private", help="Make the repository private.")]
 Revision = Annotated[str | None, typer.Option(help="Branch; made where it does not exist.")]
+Results = Annotated[
+    Path | None,
+    typer.Option(help="Scores for the card: folder of `cross-validate`, or of files of `evaluate --json`."),
+]
+Watts = Annotated[
+    float | None, typer.Option(min=0.0, help="Mean power of the machine, to estimate the energy with.")
+]
+GramsPerKwh = Annotated[
+    float | None, typer.Option(min=0.0, help="CO2e of its grid, to estimate emissions with; needs --watts.")
+]
+Checkpoint = Annotated[Path, typer.Argument(help="Folder of a checkpoint, or of the run that made it.")]
+WithCode = Annotated[
+    bool, typer.Option("--with-code", help="Add the model's code, for machines without dface_hf.")
+]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
 
 
 @app.command(
     epilog="Examples: `dface push runs/dface me/dface-casme2 --private` · "
     "`dface push runs/dface/model me/dface-casme2 --revision v2` · `dface push dface-mini me/dface-mini "
-    "--with-code` · the token: `hf auth login`, or HF_TOKEN; another Hub: HF_ENDPOINT"
+    "--with-code` · `dface push runs/dface me/dface --results runs/cv --watts 65` · the token: "
+    "`hf auth login`, or HF_TOKEN; another Hub: HF_ENDPOINT"
 )
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder of a checkpoint, or of the run that made it.")],
+    folder: Checkpoint,
     repo_id: RepoId,
     private: Private = False,
     revision: Revision = None,
     create_pr: CreatePr = False,
-    with_code: Annotated[
-        bool, typer.Option("--with-code", help="Add the model's code, for machines without dface_hf.")
-    ] = False,
+    with_code: WithCode = False,
+    results: Results = None,
+    watts: Watts = None,
+    grams_per_kwh: GramsPerKwh = None,
 ) -> None:
-    """Publish a checkpoint: weights, configuration, image processor, card and the logs of its run."""
+    """Publish a checkpoint: weights, configuration, image processor, card, scores and the logs of its run."""
     from dface_hf.hub import Target, push_checkpoint
 
-    tell_pushed(push_checkpoint(folder, Target(repo_id, "model", private, revision, create_pr), with_code))
+    target = Target(repo_id, "model", private, revision, create_pr)
+    tell_pushed(push_checkpoint(folder, target, with_code, results, _power(watts, grams_per_kwh)))
+
+
+@app.command(
+    epilog="Examples: `dface card runs/dface me/dface` · `dface card runs/dface me/dface --results runs/cv`"
+)
+def card(
+    folder: Checkpoint,
+    repo_id: RepoId,
+    with_code: WithCode = False,
+    results: Results = None,
+    watts: Watts = None,
+    grams_per_kwh: GramsPerKwh = None,
+) -> None:
+    """Print the card that `dface push` would publish; nothing is sent."""
+    from dface_hf.hub import preview_card
+
+    print(preview_card(folder, repo_id, with_code, results, _power(watts, grams_per_kwh)), end="")
 
 
 @app.command(epilog="Example: `dface push-dataset data/casme2 me/casme2-crops --private`")
@@ -80,6 +114,14 @@ def push_space(
     from dface_hf.hub import push_space as run
 
     tell_pushed(run(Target(repo_id, "space", private, revision, create_pr), folder))
+
+
+def _power(watts: float | None, grams_per_kwh: float | None):
+    from dface_hf.hub import Power
+
+    if watts is None and grams_per_kwh is not None:
+        raise ValueError("--grams-per-kwh needs --watts")
+    return None if watts is None else Power(watts, grams_per_kwh)
 
 
 def tell_pushed(pushed) -> None:

@@ -1,19 +1,19 @@
-"""Build a publishable checkpoint from a tokenizer: heads, text anchors, scores, card."""
+"""Build a publishable checkpoint from a tokenizer: heads, text anchors, scores, report."""
 
 import datetime
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from dface_hf.actions import class_prompts, get_class_scheme
 from dface_hf.data import labelled_pairs, tokenise
 from dface_hf.models import DFaceConfig, DFaceForVideoClassification, DFaceTokenizerModel, TextEncoder
 from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, train_heads
+from dface_hf.training.cost import machine_name, read_cost
 
-from .cards import render_card
+from .cards import read_report
 from .checkpoint import write_checkpoint
 
 #: Identities, actions and nuisances of evaluation come from seeds above this one, those of training from
@@ -60,7 +60,7 @@ def train_checkpoint(
     report_to: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train the heads on labelled synthetic pairs, score them on unseen ones, and write checkpoint and card.
+    """Train the heads on labelled synthetic pairs, score them on unseen ones, and write the checkpoint.
 
     Args:
         tokenizer: A trained tokenizer; it stays as it is.
@@ -71,8 +71,10 @@ def train_checkpoint(
         text_encoder: Folder, Hub id or package of the text encoder.
         seed: Of weights, pairs and order.
         resume: Go on from the last epoch in `output`.
-        evidence: What the card tells of the tokenizer: `pretraining` (its recipe), `tokens` (its
-            measurements), `data` (a line for each source of its pairs, with its licence) and `command`.
+        evidence: What the report tells besides: `name` and `license` of the checkpoint, `command`, and of its
+            tokenizer `pretraining` (its recipe), `tokens` (its measurements), `data` (a line for each source
+            of its pairs, with its licence) and `cost` (as from `read_cost`). By default what the report
+            beside the tokenizer tells of these four.
         report_to: Trackers, with commas between them.
         options: Whatever else `TrainConfig` takes.
 
@@ -89,23 +91,35 @@ def train_checkpoint(
     model = train_heads(model, clips, config, folder, resume=resume, report_to=report_to)
     held_out = labelled_pairs(scheme, size, UNSEEN_SEED + 2, bank=min(512, pairs))
     scores = evaluate_heads(model, TokenSet(*tokenise(tokenizer, held_out, min(pairs, 4096))))
-    known = {"pretraining": None, "tokens": None, "data": None, "command": "dface train"} | (evidence or {})
-    training = vars(config) | {"clips": len(clips), "text_encoder": encoder.provenance()}
-    card = render_card("dface", **describe(model), heads=scores, training=training, **known)
-    write_checkpoint(model, folder / "model", card)
+    told = {"command": "dface train"} | made_here() | (inherited(tokenizer) if evidence is None else evidence)
+    told["cost"] = joined_cost(tokenizer=told.get("cost"), heads=read_cost(folder))
+    told["text_encoder"] = encoder.provenance()
+    told["training"] = vars(config) | {"clips": len(clips)}
+    write_checkpoint(model, folder / "model", report=told | {"synthetic": scores})
     return scores
 
 
-def describe(model: DFaceForVideoClassification) -> dict[str, Any]:
-    """What the card says of a model and of the machine that made it."""
-    config = model.config
-    return {
-        "name": "dface-mini",
-        "tokenizer": config.tokenizer_config,
-        "classes": [label for _, label in sorted(config.id2label.items())],
-        "anchor_texts": config.anchor_texts,
-        "text_encoder": config.text_encoder,
-        "others_label": config.others_label,
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}",
-    }
+def inherited(model: PreTrainedModel) -> dict[str, Any]:
+    """What the report of the folder that a model was loaded from tells of the tokenizer in it."""
+    report = read_report(model.name_or_path) if model.name_or_path else {}
+    return {name: report[name] for name in ("pretraining", "tokens", "data", "cost") if name in report}
+
+
+def made_here() -> dict[str, str]:
+    """What a report says of the day and of the machine."""
+    machine = f"{machine_name()}, torch {torch.__version__}"
+    return {"date": datetime.date.today().isoformat(), "machine": machine}
+
+
+def joined_cost(**parts: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Costs of the parts of a checkpoint, each entry with the name of its part.
+
+    Args:
+        parts: Name -> as from `read_cost`.
+
+    Returns:
+        None unless all of them were measured.
+    """
+    if not all(parts.values()):
+        return None
+    return [{"part": name} | entry for name, cost in parts.items() for entry in cost]

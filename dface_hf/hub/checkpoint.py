@@ -1,20 +1,29 @@
-"""Write a checkpoint folder: model, image processor and card, whole or not at all."""
+"""Write a checkpoint folder: model, image processor, report and card, whole or not at all."""
 
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
 from dface_hf.models import DFaceImageProcessor
-from dface_hf.training.checkpointing import write_folder
+from dface_hf.training.checkpointing import write_folder, write_json
+
+from .cards import REPORT, checkpoint_card
 
 
-def write_checkpoint(model: PreTrainedModel, folder: str | Path, card: str) -> None:
-    """Write `config.json`, `model.safetensors`, `preprocessor_config.json` and `README.md`.
+def write_checkpoint(
+    model: PreTrainedModel,
+    folder: str | Path,
+    card: str | None = None,
+    report: dict[str, Any] | None = None,
+) -> None:
+    """Write `config.json`, `model.safetensors`, `preprocessor_config.json`, `report.json` and `README.md`.
 
     Args:
         model: A tokenizer, or a classifier with its tokenizer.
         folder: Target; an older checkpoint there is replaced once the new one is complete.
-        card: Text of README.md.
+        card: Text of README.md; by default the card that the other files make.
+        report: What its run tells of it, the source of the card's numbers; None for none.
     """
     config = model.config
     size = getattr(config, "tokenizer_config", config).image_size
@@ -22,6 +31,9 @@ def write_checkpoint(model: PreTrainedModel, folder: str | Path, card: str) -> N
     def fill(partial: str) -> None:
         model.save_pretrained(partial)
         DFaceImageProcessor(size={"height": size, "width": size}).save_pretrained(partial)
-        (Path(partial) / "README.md").write_text(card, encoding="utf-8")
+        if report is not None:
+            write_json(Path(partial) / REPORT, report)
+        text = checkpoint_card(partial) if card is None else card
+        (Path(partial) / "README.md").write_text(text, encoding="utf-8")
 
     write_folder(folder, fill)

@@ -4,14 +4,22 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from dface_hf.models import DFaceForVideoClassification
+from dface_hf.models import AC4AUImageProcessor, DFaceForVideoClassification
+from dface_hf.models.ac4au.convert_mobilefacenet import BackboneConversion
 from dface_hf.models.dface.convert_dface_original import Conversion
+from dface_hf.training.checkpointing import write_folder
 
-from .cards import render_card
+from .cards import HERE, render_card
 from .checkpoint import write_checkpoint
 
 # What a checkpoint consists of: a folder with anything else in it is not replaced.
-CHECKPOINT_FILES = ("config.json", "preprocessor_config.json", "README.md", "model*.safetensors*")
+CHECKPOINT_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "report.json",
+    "README.md",
+    "model*.safetensors*",
+)
 
 
 def check_output(folder: str | Path) -> None:
@@ -40,17 +48,15 @@ def write_converted(conversion: Conversion, folder: str | Path) -> dict[str, Any
         folder: Target; an older checkpoint there is replaced.
 
     Returns:
-        What the card tells: `tokenizer` (its configuration), `classes`, `files` (name and SHA-256),
-        `null_action_ids`, and the counts of tensors.
+        What the card tells: `classes`, `files` (name and SHA-256), `null_action_ids`, and the counts of
+        tensors; besides `tokenizer`, its configuration.
     """
     check_output(folder)
     model = conversion.model
     whole = isinstance(model, DFaceForVideoClassification)
     tokenizer = model.dface.tokenizer if whole else model
     told = {
-        "name": Path(folder).resolve().name,
         "preset": conversion.preset,
-        "tokenizer": tokenizer.config,
         "classes": [label for _, label in sorted(model.config.id2label.items())] if whole else [],
         "files": {Path(path).name: _sha256(path) for path in conversion.files},
         "tensors": conversion.tensors,
@@ -58,7 +64,41 @@ def write_converted(conversion: Conversion, folder: str | Path) -> dict[str, Any
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "null_action_ids": tokenizer.null_action_ids().tolist(),
     }
-    write_checkpoint(model, folder, render_card("converted", **told))
+    write_checkpoint(model, folder, report={"name": Path(folder).resolve().name, "conversion": told})
+    return told | {"tokenizer": tokenizer.config}
+
+
+def write_backbone(conversion: BackboneConversion, folder: str | Path) -> dict[str, Any]:
+    """Write a converted backbone as an `AC4AUModel`: a start for training, with transformers yet untrained.
+
+    `AC4AUModel.from_pretrained(folder).backbone` is the backbone;
+    `AC4AUForActionUnitDetection.from_pretrained(folder)` starts a detector, to which sizes that MobileFaceNet
+    does not set, such as `num_experts`, can be given.
+
+    Args:
+        conversion: From `convert_mobilefacenet`.
+        folder: Target; an older checkpoint there is replaced.
+
+    Returns:
+        What the card tells: `name`, `tensors`, `file`, `sha256` and `channels`.
+    """
+    check_output(folder)
+    side, file = conversion.model.config.image_size, Path(conversion.file)
+    told = {
+        "name": Path(folder).resolve().name,
+        "tensors": len(conversion.state),
+        "file": file.name,
+        "sha256": _sha256(conversion.file),
+        "channels": conversion.channels.upper(),
+    }
+
+    def fill(partial: str) -> None:
+        conversion.model.save_pretrained(partial)
+        AC4AUImageProcessor(size={"height": side, "width": side}).save_pretrained(partial)
+        card = render_card("backbone", **told, checkpoint=HERE)
+        (Path(partial) / "README.md").write_text(card, encoding="utf-8")
+
+    write_folder(folder, fill)
     return told
 
 

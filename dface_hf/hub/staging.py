@@ -5,26 +5,36 @@ import shutil
 import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 from transformers import AutoConfig
 
 from dface_hf.data.prepared_clips import parquet_files
-from dface_hf.models import DFaceConfig, DFaceImageProcessor, DFaceTokenizerConfig
+from dface_hf.models import DFaceConfig, DFaceImageProcessor, DFaceTokenizerConfig, DFaceTokenizerModel
+from dface_hf.training.cross_validate_heads import describe_tokenizer
 
-from .cards import render_card
+from .cards import checkpoint_card, put_section, read_report, render_card
+from .published import LINKS_HEADING, Power, published_card, published_dataset_card
 from .push import Pushed, PushError, Target, check_target, push_folder
 from .remote_code import add_code
+from .results import Results, figures, read_results
+from .trained import tokenizer_report
 
 # Of a checkpoint's folder only these are published: pickles and whatever else lies there stay.
 PUBLISHED = tuple(".json .jsonl .safetensors .md .txt .csv .yaml .png .svg .jpg .html".split())
 WEIGHTS = "model*.safetensors*"
-LINKS_HEADING = "## From the Hub"
 # Pictures of faces under other terms are lent to those who sign for them.
 OPEN_LICENSES = ("cc0", "cc-by", "pddl", "odc-by", "apache-2.0", "mit", "public domain")
 
 
-def push_checkpoint(folder: str | Path, target: Target, with_code: bool = False) -> Pushed:
+def push_checkpoint(
+    folder: str | Path,
+    target: Target,
+    with_code: bool = False,
+    results: str | Path | None = None,
+    power: Power | None = None,
+) -> Pushed:
     """Publish a checkpoint: weights, configuration, image processor, card, and what its run left.
 
     Args:
@@ -32,16 +42,33 @@ def push_checkpoint(folder: str | Path, target: Target, with_code: bool = False)
         target: Where to.
         with_code: Add the files of the model, so that it loads with `trust_remote_code=True` where dface_hf
             is not installed.
+        results: Folder of `dface cross-validate`, or with a file of `dface evaluate --json`: scores and
+            pictures go to `results/` and into the card.
+        power: To estimate the energy of the training with.
 
     Raises:
-        PushError: The folder is no whole checkpoint, or the push failed.
+        PushError: The folder is no whole checkpoint, the results are not of it, or the push failed.
     """
     model_type = check_checkpoint(folder)
     target = check_target(target, model_type)
     with tempfile.TemporaryDirectory() as stage:
-        stage_checkpoint(folder, stage, target.repo_id, with_code)
+        stage_checkpoint(folder, stage, target.repo_id, with_code, results, power)
         message = f"{model_type} by dface push"
         return push_folder(stage, target, message, (WEIGHTS,), again=folder)
+
+
+def preview_card(folder: str | Path, repo_id: str, *options: Any) -> str:
+    """The card that `push_checkpoint` would publish.
+
+    Args:
+        folder: Of the checkpoint or of its run.
+        repo_id: Name on the Hub.
+        options: `with_code`, `results` and `power` of `push_checkpoint`.
+    """
+    check_checkpoint(folder)
+    with tempfile.TemporaryDirectory() as stage:
+        stage_checkpoint(folder, stage, repo_id, *options)
+        return (Path(stage) / "README.md").read_text(encoding="utf-8")
 
 
 def check_checkpoint(folder: str | Path) -> str:
@@ -67,7 +94,14 @@ def check_checkpoint(folder: str | Path) -> str:
     return config["model_type"]
 
 
-def stage_checkpoint(folder: str | Path, stage: str | Path, repo_id: str, with_code: bool = False) -> None:
+def stage_checkpoint(
+    folder: str | Path,
+    stage: str | Path,
+    repo_id: str,
+    with_code: bool = False,
+    results: str | Path | None = None,
+    power: Power | None = None,
+) -> None:
     """Fill an empty folder with what is published of a checkpoint; see `push_checkpoint`."""
     folder, stage = Path(folder), Path(stage)
     model = _model_folder(folder)
@@ -80,12 +114,46 @@ def stage_checkpoint(folder: str | Path, stage: str | Path, repo_id: str, with_c
     ):
         size = getattr(config, "tokenizer_config", config).image_size
         DFaceImageProcessor(size={"height": size, "width": size}).save_pretrained(stage)
-    loaders = add_code(stage, config) if with_code else {}
     readme = stage / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.exists() else _bare_card(config, stage)
-    text = text.partition(f"\n{LINKS_HEADING}\n")[0].rstrip()
-    told = render_card("from_the_hub", repo_id=repo_id, loaders=loaders, heading=LINKS_HEADING)
-    _write(readme, f"{text}\n\n{told}")
+    if readme.exists():
+        text = readme.read_text(encoding="utf-8")
+    else:
+        text = checkpoint_card(stage, read_report(stage) or tokenizer_report(stage / "training"))
+    found = _stage_results(results, stage / "results", model) if results is not None else []
+    loaders = add_code(stage, config) if with_code else {}
+    try:
+        text = published_card(text, config, stage, repo_id, loaders, found, results, power)
+    except ValueError as error:
+        raise PushError(str(error).replace(str(stage), str(model))) from error
+    _write(readme, text)
+
+
+def _stage_results(results: str | Path, stage: Path, model: Path) -> list[Results]:
+    """Put scores and pictures into a folder, the scores without names of folders."""
+    try:
+        found = read_results(results)
+    except ValueError as error:
+        raise PushError(str(error)) from error
+    stage.mkdir()
+    for one in found:
+        _check_same_tokenizer(one, results, model)
+        (stage / one.name).write_text(json.dumps(one.document, indent=2) + "\n", encoding="utf-8")
+    for path in figures(results):
+        shutil.copyfile(path, stage / path.name)
+    return found
+
+
+def _check_same_tokenizer(results: Results, folder: str | Path, model: Path) -> None:
+    """Scores of heads on another tokenizer say nothing about this checkpoint."""
+    tested = results.tokenizer()
+    if tested is None:
+        return
+    here = describe_tokenizer(DFaceTokenizerModel.from_pretrained(model))
+    if here != tested:
+        raise PushError(
+            f"{folder}/{results.name}: is about another tokenizer ({tested}) than {model} ({here}); run "
+            f"`dface cross-validate --model {model}`"
+        )
 
 
 def push_dataset(folder: str | Path, target: Target) -> Pushed:
@@ -113,6 +181,8 @@ def push_dataset(folder: str | Path, target: Target) -> Pushed:
         )
     with tempfile.TemporaryDirectory() as stage:
         _link(Path(folder), Path(stage))
+        text = (Path(folder) / "README.md").read_text(encoding="utf-8")
+        _write(Path(stage) / "README.md", published_dataset_card(text, folder, found, known.repo_id))
         return push_folder(stage, known, "clips by dface push-dataset", ("*.parquet",), again=folder)
 
 
@@ -132,7 +202,7 @@ def push_metric(name: str, target: Target) -> Pushed:
             raise PushError(f"no metric {name!r}; there are {', '.join(names)}")
         if target.repo_id.rpartition("/")[2] != name:
             raise PushError(f"{target.repo_id}: evaluate.load finds {name}.py by the name; end it in /{name}")
-        return _push_space(metrics / name, target, f"{name} by dface push-metric")
+        return _push_space(metrics / name, target, f"{name} by dface push-metric", "_metric")
 
 
 def push_space(target: Target, folder: str | Path | None = None) -> Pushed:
@@ -151,13 +221,16 @@ def push_space(target: Target, folder: str | Path | None = None) -> Pushed:
         return _push_space(packaged, target, "Space by dface push-space")
 
 
-def _push_space(folder: Path, target: Target, message: str) -> Pushed:
+def _push_space(folder: Path, target: Target, message: str, section: str | None = None) -> Pushed:
     for name in ("app.py", "README.md"):
         if not (folder / name).is_file():
             raise PushError(f"{folder}: no {name}; a Space needs one")
     target = check_target(Target(**vars(target) | {"repo_type": "space"}))
     with tempfile.TemporaryDirectory() as stage:
         _link(folder, Path(stage), skipped=("__init__.py",))
+        if section:
+            readme, told = Path(stage) / "README.md", dict(heading=LINKS_HEADING, repo_id=target.repo_id)
+            _write(readme, put_section(readme.read_text(encoding="utf-8"), render_card(section, **told)))
         return push_folder(stage, target, message, again=folder)
 
 
@@ -189,18 +262,6 @@ def _write(path: Path, text: str) -> None:
     """Write a file of the stage in the place of its link, not through it."""
     path.unlink(missing_ok=True)
     path.write_text(text, encoding="utf-8")
-
-
-def _bare_card(config, stage: Path) -> str:
-    """The card of a model that came without one: what its configuration and its run's files tell."""
-    recipe, log = stage / "training" / "recipe.json", stage / "training" / "metrics.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return render_card(
-        "bare",
-        config=config,
-        recipe=json.loads(recipe.read_text(encoding="utf-8")) if recipe.exists() else None,
-        last=json.loads(lines[-1]) if lines else None,
-    )
 
 
 def _licenses(path: str) -> list[str]:

@@ -1,6 +1,8 @@
-"""Train a classifier on prepared clips and write it as a checkpoint with its card."""
+"""Train a classifier on prepared clips and write it as a checkpoint with its report and card."""
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,14 @@ import numpy as np
 import torch
 
 from dface_hf.actions import class_prompts, get_class_scheme
-from dface_hf.data import LabelledClips, tokenise_clips
+from dface_hf.data import LabelledClips, open_clips, tokenise_clips
 from dface_hf.models import DFaceForVideoClassification, TextEncoder
 from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, train_heads
+from dface_hf.training.checkpointing import write_json, write_text
+from dface_hf.training.cost import read_cost
 
-from .build import describe
-from .cards import render_card
+from .build import inherited, joined_cost, made_here
+from .cards import REPORT, checkpoint_card
 from .checkpoint import write_checkpoint
 
 
@@ -92,10 +96,61 @@ def train_on_clips(
     if len(test):
         scores = evaluate_heads(trained, _tokens(trained.dface.tokenizer, test))
         report["validation"] = {"edclip": None} | scores | {"subjects": sorted(set(test.subjects))}
-    told = describe(trained) | {"name": "D-FACE classifier", "command": command}
-    told |= {"corpora": list(clips.corpora), "licenses": list(clips.licenses), "training": vars(config)}
-    write_checkpoint(trained, Path(output) / "model", render_card("dface_trained", **told, **report))
+    kept = inherited(model)  # a tokenizer that changes is not the one that was measured
+    told = {name: kept[name] for name in ("data", "pretraining") if name in kept}
+    told |= {"command": command, "training": vars(config)} | made_here()
+    told["clips"] = {"n": len(train), "corpora": clips.corpora, "licenses": clips.licenses}
+    told["clips"] |= {name: report[name] for name in ("per_class", "left_out")}
+    told["cost"] = joined_cost(**{"on these clips": read_cost(output)})
+    write_checkpoint(trained, Path(output) / "model", report=told | {"validation": report["validation"]})
     return report
+
+
+def tokenizer_report(run: str | Path, data: Sequence[str] = ()) -> dict[str, Any]:
+    """What the files of a pretraining run tell of its tokenizer.
+
+    Args:
+        run: Folder of the run; what it does not hold is left out.
+        data: A line for each source of its pairs.
+    """
+    recipe, log, report = Path(run) / "recipe.json", Path(run) / "metrics.jsonl", {}
+    if recipe.is_file():
+        report["pretraining"] = json.loads(recipe.read_text(encoding="utf-8"))
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    if lines:
+        report["last"] = json.loads(lines[-1])
+    report |= {"cost": joined_cost(tokenizer=read_cost(run))}
+    return report | ({"data": list(data)} if data else {})
+
+
+def data_lines(sources: Sequence[str | Path]) -> list[str]:
+    """A line for each corpus of prepared datasets: clips, subjects and terms.
+
+    Args:
+        sources: As `dface_hf.data.open_clips` takes them.
+    """
+    lines = []
+    for source in sources:
+        parts: dict[str, list[dict]] = {}
+        for row in open_clips(source).select_columns(["corpus", "subject", "license"]):
+            parts.setdefault(row["corpus"], []).append(row)
+        for corpus, rows in parts.items():
+            people, terms = ({row[name] for row in rows} for name in ("subject", "license"))
+            told = f"{len(rows)} clips of {len(people)} subjects of {corpus}"
+            lines.append(f"{told}; terms: {'; '.join(sorted(terms))}")
+    return lines
+
+
+def write_tokenizer_card(run: str | Path, data: Sequence[str]) -> None:
+    """Put report and card beside the tokenizer of a pretraining run.
+
+    Args:
+        run: Folder of the run.
+        data: A line for each source of its pairs.
+    """
+    model, report = Path(run) / "model", tokenizer_report(run, data) | {"command": "dface pretrain"}
+    write_json(model / REPORT, report | made_here())
+    write_text(model / "README.md", checkpoint_card(model))
 
 
 def _tokens(tokenizer, clips: LabelledClips) -> TokenSet:

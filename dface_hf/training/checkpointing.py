@@ -85,7 +85,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def write_json(path: str | Path, value: dict) -> None:
+def write_json(path: str | Path, value: dict | list) -> None:
     """Write a JSON file under a temporary name and rename it."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 

@@ -88,7 +88,7 @@ def cross_validate(
         candidate.check(table, config.oracle)
     output = Path(output)
     plan = _plan(table, candidates, config, folds)
-    _claim(output, plan, resume)
+    claim_run(output, plan, resume)
     rows: dict[str, dict[str, Any]] = {}
     bar = tqdm(candidates, unit="model", disable=len(candidates) == 1)
     for candidate in bar:
@@ -133,7 +133,7 @@ def _plan(table: ClipTable, candidates, config: CrossValidationConfig, folds: li
     return json.loads(json.dumps(plan))
 
 
-def _claim(output: Path, plan: dict[str, Any], resume: bool) -> None:
+def claim_run(output: Path, plan: dict[str, Any], resume: bool) -> None:
     """Write the plan of a new run, or make sure that the old one is the same."""
     path = output / PLAN
     if path.is_file():

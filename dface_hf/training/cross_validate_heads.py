@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from dface_hf.data import tokenise_clips
 from dface_hf.data.protocols import Fold
-from dface_hf.models import DFaceConfig, DFaceForVideoClassification
+from dface_hf.models import DFaceConfig, DFaceForVideoClassification, DFaceTokenizerModel
 
 from .cross_validate_clips import ClipTable
 from .cross_validate_outcome import Outcome, train_together
@@ -194,17 +194,21 @@ def new_heads(template: DFaceForVideoClassification, shared: bool = True) -> DFa
 def describe_heads(candidate: TokenHeads | TrainedTokenizer) -> dict[str, Any]:
     """What both ways of training D-FACE's heads depend on."""
     config = candidate.template.config
-    tokenizer = candidate.template.dface.tokenizer
-    weights = sum(float(value.detach().double().sum()) for value in tokenizer.parameters())
     fields = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "head")
     fields += ("hidden_dropout_prob", "positions", "pooling", "entropy_weight", "edclip_weight")
     return {
         "recipe": asdict(candidate.recipe),
         "source": candidate.source,
-        "tokenizer": f"{config.tokenizer_config.image_size} px, sum of weights {weights:.6f}",
+        "tokenizer": describe_tokenizer(candidate.template.dface.tokenizer),
         "heads": {name: getattr(config, name) for name in fields},
         "anchor_texts": config.anchor_texts,
     }
+
+
+def describe_tokenizer(tokenizer: DFaceTokenizerModel) -> str:
+    """What tells a tokenizer from others: its size, and the sum of its weights."""
+    weights = sum(float(value.detach().double().sum()) for value in tokenizer.parameters())
+    return f"{tokenizer.config.image_size} px, sum of weights {weights:.6f}"
 
 
 def _take_over(model: DFaceForVideoClassification, template: DFaceForVideoClassification) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,6 +13,7 @@ import numpy as np
 from dface_hf.data.protocols import Fold
 from dface_hf.metrics import bootstrap_interval, class_scores, scores_of_runs, scores_with_oracle
 
+from .cost import machine_name
 from .cross_validate_clips import ClipTable
 from .cross_validate_outcome import Outcome
 
@@ -68,10 +68,8 @@ def score_rows(document: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 def machine() -> dict[str, Any]:
     """When, on what, and with which versions."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    size = f"{os.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB"
     versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    return {"date": datetime.date.today().isoformat(), "machine": size, "versions": versions}
+    return {"date": datetime.date.today().isoformat(), "machine": machine_name(), "versions": versions}
 
 
 def _cells(part: dict[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from dface_hf.models.dface.ranks_dface import gather_rows, mean_over_ranks
 from .accelerator import finish_trackers, new_accelerator, start_trackers, tracked_by
 from .averaging import restart_average, weight_average
 from .checkpointing import append_json, checkpoints, cut_log, save_checkpoint, write_folder, write_json
+from .cost import Meter
 from .pretrain_objective import PretrainObjective
 from .recipe import PretrainConfig
 
@@ -39,7 +40,7 @@ def pretrain(
     resume: bool = False,
     report_to: str | None = None,
 ) -> DFaceTokenizerModel:
-    """Train a tokenizer and write it to `output_dir` (`model/`, `metrics.jsonl`, `checkpoints/`).
+    """Train a tokenizer and write it to `output_dir` (`model`, `metrics.jsonl`, `cost.json`, `checkpoints`).
 
     Args:
         model_config: Architecture of the new tokenizer.
@@ -116,6 +117,7 @@ class _Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "metrics.jsonl").write_text("")
             write_json(self.folder / "recipe.json", self._recipe())
+        self.meter = Meter(self.accelerator, self.folder, resumed=False)
         return 0
 
     def resume(self) -> int:
@@ -137,6 +139,7 @@ class _Run:
         step = int(saved[-1].name[5:])
         if self.accelerator.is_main_process:
             cut_log(self.folder / "metrics.jsonl", "step", step)
+        self.meter = Meter(self.accelerator, self.folder, resumed=True)
         return step
 
     def step(self, step: int) -> dict[str, str]:
@@ -166,6 +169,7 @@ class _Run:
     def save(self, step: int) -> None:
         """Write a checkpoint."""
         save_checkpoint(self.folder / "checkpoints", step, self._save_state)
+        self.meter.write()
 
     def finish(self) -> DFaceTokenizerModel:
         """Write the model and return it."""

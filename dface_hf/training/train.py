@@ -25,6 +25,7 @@ from dface_hf.models import DFaceForVideoClassification
 from .accelerator import finish_trackers, new_accelerator, start_trackers, tracked_by
 from .averaging import weight_average
 from .checkpointing import append_json, checkpoints, cut_log, save_checkpoint, write_json
+from .cost import Meter
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def train_heads(
         model: Text anchors must be set for the EDCLIP part to act.
         train: Tokenised training clips, or clips with frames.
         config: Recipe.
-        output_dir: Folder of the run: `checkpoints/`, `metrics.jsonl`.
+        output_dir: Folder of the run: `checkpoints/`, `metrics.jsonl`, `cost.json`.
         resume: Go on from the last checkpoint there.
         report_to: Trackers that Accelerate knows, with commas between them.
 
@@ -170,6 +171,7 @@ class _Run:
                 f"{self.folder} holds checkpoints of a run; resume it, or use another output folder"
             )
         self.accelerator.wait_for_everyone()
+        self.meter = Meter(self.accelerator, self.folder, resumed=bool(saved))
         if not saved:
             if self.accelerator.is_main_process:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -193,6 +195,7 @@ class _Run:
         losses = [self._step(epoch, batch) for batch in self.loader]
         loss = self.accelerator.reduce(torch.stack(losses).mean(), "mean").item()
         save_checkpoint(self.folder / "checkpoints", epoch + 1, self.accelerator.save_state)
+        self.meter.write()
         self.accelerator.log({"loss": loss, "lr": self.schedules[0].get_last_lr()[0]}, step=epoch + 1)
         if self.accelerator.is_main_process:
             append_json(self.folder / "metrics.jsonl", {"epoch": epoch + 1, "loss": loss})

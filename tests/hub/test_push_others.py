@@ -120,11 +120,11 @@ def test_a_tokenizer_without_a_card_gets_one_from_its_run(checkpoint, tmp_path):
         (tmp_path / stage).mkdir()
     dface_hf.hub.staging.stage_checkpoint(run, tmp_path / "bare", "ada/tok")
     bare = (tmp_path / "bare" / "README.md").read_text()
-    assert "Not measured." in bare and "Recipe: not recorded." in bare
-    (run / "recipe.json").write_text('{"steps": 12, "seed": 3}')
+    assert "Tokens: not measured." in bare and "Recipe of the tokenizer: not recorded." in bare
+    (run / "recipe.json").write_text('{"steps": 12, "batch_size": 8, "learning_rate": 0.1, "seed": 3}')
     (run / "metrics.jsonl").write_text('{"step": 6, "perplexity": 2.0}\n{"step": 12, "perplexity": 5.5}\n')
     dface_hf.hub.staging.stage_checkpoint(run, tmp_path / "told", "ada/tok")
     told = (tmp_path / "told" / "README.md").read_text()
-    assert "| steps | 12 |" in told and "| perplexity | 5.5 |" in told and "Not measured" not in told
+    assert "12 steps of 8 pairs" in told and "| perplexity | 5.5 |" in told and "not recorded." in told
     assert (tmp_path / "told" / "preprocessor_config.json").exists()
     assert not (run / "model" / "README.md").exists()  # the run stays as it is

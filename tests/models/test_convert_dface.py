@@ -12,9 +12,11 @@ from safetensors.torch import save_file
 from transformers import AutoImageProcessor, AutoModel, AutoModelForVideoClassification, pipeline
 
 from dface_hf import DFaceForVideoClassification, DFaceTokenizerConfig, DFaceTokenizerModel
+from dface_hf.hub.cards import HERE
 from dface_hf.models.dface.convert_dface_original import convert_original
 
 from .. import test_cli
+from ..hub.test_cards import run_examples
 from . import published_dface as published
 
 dface = test_cli.dface  # the fixture that runs the command line
@@ -361,7 +363,7 @@ def converted(dface, original, tmp_path):
 
 
 def test_the_folder_is_a_checkpoint(converted):
-    files = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+    files = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "report.json"}
     assert set(os.listdir(converted)) == files
     tokenizer = DFaceTokenizerModel.from_pretrained(converted)
     assert tokenizer.quantizer.codebook.equal(published.tokenizer_state()["vq.codebooks"])
@@ -424,3 +426,11 @@ def test_nothing_but_a_checkpoint_is_replaced(dface, original, converted):
     assert (converted / "notes.txt").exists() and (converted / "config.json").exists()
     code, _, err = dface("convert", original, original, model=False)
     assert code == 2 and "is a file; give a folder" in test_cli.one_line(err) and original.exists()
+
+
+def test_the_examples_of_its_card_run(converted, clip, monkeypatch):
+    (converted.parent / "clip.mp4").symlink_to(clip)
+    card = (converted / "README.md").read_text(encoding="utf-8").replace(HERE, str(converted))
+    found = run_examples(card, converted.parent, monkeypatch)
+    assert found["action_ids"].shape == (1, 16) and found["replayed"].shape == (1, 3, 64, 64)
+    assert "events" in found["recognise"]("clip.mp4")
