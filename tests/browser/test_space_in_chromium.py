@@ -1,0 +1,125 @@
+"""The Space in a real browser: what a visitor does, at the width of a desk and of a phone."""
+
+import shutil
+
+import pytest
+
+pytest.importorskip("gradio", reason="the extra [space] is not installed")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from dface_hf.spaces_demo import app  # noqa: E402
+
+from ..space.serving import running  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (apt-get install chromium)")
+PATIENCE = 60_000  # ms
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        with running(app) as url:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, url):
+    """Opens the page at a width, and finds fault with what it logs and where it asks."""
+    faults, contexts = [], []
+
+    def open_page(width: int, scheme: str):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda asked: faults.append(asked.url) if _leaves(asked.url, url) else None)
+        page.goto(url)
+        page.locator("#analyse").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def _leaves(address: str, url: str) -> bool:
+    return not address.startswith((url, "data:", "blob:"))
+
+
+def fits(page) -> bool:
+    """Whether nothing reaches beyond the right edge of the window."""
+    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def unnamed(page) -> list[str]:
+    """Controls that are seen and that a screen reader could not name."""
+    return page.evaluate("""() => [...document.querySelectorAll('button, input, textarea, select, img')]
+        .filter(one => one.offsetParent && one.type !== 'file' && !one.hasAttribute('alt'))
+        .filter(one => !(one.ariaLabel || one.innerText || one.title || one.labels?.length))
+        .map(one => one.outerHTML.slice(0, 120))""")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_clip_is_uploaded_and_its_event_shown(visit, clip, width, scheme):
+    page = visit(width, scheme)
+    notice = page.get_by_role("complementary", name="Consent and limits")
+    assert "Only faces of people who agreed" in notice.inner_text()
+    assert notice.bounding_box()["y"] + notice.bounding_box()["height"] < 900  # on the first screen
+    assert page.get_by_role("tab").all_inner_texts() == ["Recognise", "Explore", "Transfer"]
+    page.locator("#clip input[type=file]").set_input_files(str(clip))
+    page.locator("#clip video").wait_for()
+    page.locator("#analyse").click()
+    result = page.locator("#result")
+    result.locator("article").wait_for()
+    assert "surprise" in result.locator(".lead").inner_text()
+    assert result.locator(".tokens li").count() == 16 and result.locator("figure:visible").count() == 6
+    assert result.get_by_role("img", name="Timeline: motion score").count() == 1
+    page.locator("#compare").click()
+    page.locator("#similar .bars").wait_for()
+    assert page.locator("#similar dt").count() == 3
+    assert fits(page) and unnamed(page) == []
+
+
+def test_an_error_is_a_plain_sentence(visit):
+    page = visit(390, "light")
+    page.locator("#analyse").click()
+    toast = page.locator(".toast-body").first
+    toast.wait_for()
+    assert "There is no video yet" in toast.inner_text()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_token_is_changed_by_keyboard(visit, width):
+    page = visit(width, "dark")
+    page.get_by_role("tab", name="Explore").click()
+    told = page.locator("#action .lead")
+    told.filter(has_text="positions act").wait_for()
+    page.locator("#null").click()
+    told.filter(has_text="null action").wait_for()
+    cell = page.locator('#grid button[data-number="14"]')
+    cell.focus()
+    page.keyboard.press("Enter")
+    page.locator('#palette [aria-label*="position 14"]').wait_for()
+    assert cell.get_attribute("aria-pressed") == "true"
+    page.locator('#palette button[data-number="31"]').focus()
+    page.keyboard.press("Enter")
+    told.filter(has_text="1 of 16 positions act").wait_for()
+    assert "mouth" in told.inner_text()
+    assert "code 31" in cell.get_attribute("aria-label")
+    assert page.locator("#tokens textarea, #tokens input").input_value().split()[14] == "31"
+    page.locator("#reset").click()
+    told.filter(has_text="null action").wait_for()
+    assert fits(page) and unnamed(page) == []
