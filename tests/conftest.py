@@ -8,7 +8,14 @@ import pytest
 import skimage.data
 import torch
 
-from dface_hf import DFaceConfig, DFaceForVideoClassification, cli
+from dface_hf import (
+    AC4AUConfig,
+    AC4AUForActionUnitDetection,
+    AC4AUImageProcessor,
+    DFaceConfig,
+    DFaceForVideoClassification,
+    cli,
+)
 from dface_hf.faces import fit_similarity, locate, make_detector, write_video
 from dface_hf.hub import write_checkpoint
 from dface_hf.synthesis import NuisanceConfig, TimeCourse, animate_portrait
@@ -78,6 +85,18 @@ def checkpoint(tmp_path_factory) -> Path:
     model = tiny_classifier()
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     write_checkpoint(model, folder, "An untrained model for tests.\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def units_checkpoint(tmp_path_factory) -> Path:
+    """A tiny untrained detector of action units with its image processor."""
+    torch.manual_seed(0)
+    sizes = dict(image_size=32, stem_channels=8, stage_channels=(8, 16, 16), stage_depths=(1, 1, 1))
+    sizes |= dict(head_channels=32, hidden_size=32, num_temporal_layers=1, expert_size=8)
+    folder = tmp_path_factory.mktemp("checkpoints") / "units"
+    AC4AUForActionUnitDetection(AC4AUConfig(**sizes)).save_pretrained(folder)
+    AC4AUImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
 
 

@@ -15,6 +15,7 @@ BRIGHTER = np.array([255, 214, 122], np.float32)
 DARKER = np.array([10, 50, 110], np.float32)
 """Ends of the diverging scale: lightness follows the sign, for grey print and for any colour vision."""
 
+WHITE = (255, 255, 255)
 ARROWS = 14
 """Arrows along one side of the motion picture."""
 
@@ -82,9 +83,37 @@ def motion_picture(
     # Averaged over the cell of each arrow: single pixels of a flow field jitter.
     flow = cv2.resize(optical_flow(onset, apex, "dis"), (ARROWS, ARROWS), interpolation=cv2.INTER_AREA)
     length = np.hypot(flow[..., 0], flow[..., 1])
-    room = 1.3 * max(width, height) / ARROWS
-    factor = next((n for n in (20, 10, 5, 2) if n * length.max() <= room), 1)
+    factor = _enlargement(float(length.max()), max(width, height))
     return _draw_arrows(_pale(onset, size), flow * (factor * size / width)), factor, float(length.max())
+
+
+def explanation_picture(
+    onset_image: NDArray, motion: NDArray, saliency: NDArray, size: int = 420
+) -> tuple[NDArray[np.uint8], int]:
+    """What the tokens say over the pale onset crop: arrows of the motion they decode to, and amber where
+    those move that speak for the label.
+
+    Args:
+        onset_image: (S, S, 3) uint8 RGB, aligned crop.
+        motion: (2, h, h) forward motion (dx, dy) over the crop, px of a 128 px crop.
+        saliency: (h, h) in [0, 1].
+        size: Side of the picture in pixels.
+
+    Returns:
+        The picture (size, size, 3) uint8, and how many times longer than the motion its arrows are.
+    """
+    heat = cv2.resize(np.asarray(saliency, np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    heat = 0.75 * np.clip(heat, 0, 1)[..., None]
+    ground = (1 - heat) * _pale(np.asarray(onset_image), size) + heat * np.array(rgb(ACCENT), float)
+    flow = np.ascontiguousarray(np.moveaxis(np.asarray(motion, np.float32), 0, -1))
+    flow = cv2.resize(flow, (ARROWS, ARROWS), interpolation=cv2.INTER_AREA) / 128
+    factor = _enlargement(float(np.hypot(flow[..., 0], flow[..., 1]).max()), 1.0)
+    return _draw_arrows(np.rint(ground).astype(np.uint8), flow * (factor * size), WHITE), factor
+
+
+def _enlargement(longest: float, width: float) -> int:
+    """How many times longer than the motion arrows may be drawn without crossing each other."""
+    return next((n for n in (20, 10, 5, 2) if n * longest <= 1.3 * width / ARROWS), 1)
 
 
 def _pale(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -93,7 +122,9 @@ def _pale(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.repeat((0.6 * grey).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _draw_arrows(canvas: NDArray[np.uint8], flow: NDArray) -> NDArray[np.uint8]:
+def _draw_arrows(
+    canvas: NDArray[np.uint8], flow: NDArray, colour: tuple[int, int, int] = rgb(ACCENT)
+) -> NDArray[np.uint8]:
     """Arrows shorter than two pixels become dots, so that rest looks like rest. Drawn at 1/16 pixel."""
     cell = canvas.shape[0] / ARROWS
     for row, column in np.ndindex(ARROWS, ARROWS):
@@ -103,7 +134,7 @@ def _draw_arrows(canvas: NDArray[np.uint8], flow: NDArray) -> NDArray[np.uint8]:
         if np.hypot(*vector) < 2:
             cv2.circle(canvas, points[0], 16, (130, 130, 130), -1, cv2.LINE_AA, 4)
         else:
-            _arrow(canvas, points, rgb(ACCENT))
+            _arrow(canvas, points, colour)
     return canvas
 
 

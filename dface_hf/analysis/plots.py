@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from .pictures import crop_pair, magnify, motion_picture
+from .pictures import crop_pair, explanation_picture, magnify, motion_picture
 from .style import (
     ACCENT,
     INK,
@@ -49,12 +49,14 @@ def plot_event(event: Mapping[str, Any], onset_image: NDArray, apex_image: NDArr
 
     Args:
         event: An event of a clip result: onset, apex, offset, label, scores, action_ids, attention; and, if
-            known, the times in seconds, similarities, confidence, stabilisation.
+            known, the times in seconds, similarities, confidence, stabilisation, explanation with
+            decoded_motion and saliency.
         onset_image: (S, S, 3) uint8 RGB, aligned crop.
         apex_image: the same shape, stabilised on the onset.
 
     Returns:
-        A figure with axes labelled onset, apex, difference, motion, tokens, scores and similarities.
+        A figure with axes labelled onset, apex, difference, motion, tokens, explanation (where the event has
+        one), scores and similarities.
 
     Raises:
         ValueError: The event or the crops cannot be drawn; the message names what is wrong.
@@ -62,7 +64,9 @@ def plot_event(event: Mapping[str, Any], onset_image: NDArray, apex_image: NDArr
     check_event(event)
     onset_image, apex_image = crop_pair(onset_image, apex_image)
     similarities = event.get("similarities") or {}
-    lower = max(PICTURE, 0.17 * max(len(event["scores"]), len(similarities)))
+    rows = [len(event["scores"]), len(similarities)]
+    rows = sum(max(count, 4) for count in rows) if _explained(event) else max(rows)
+    lower = max(PICTURE, 0.17 * rows + (0.4 if _explained(event) else 0))
     figure = _figure(4.25 + lower)
     _header(figure, event)
     _pictures(figure, event, onset_image, apex_image)
@@ -84,7 +88,8 @@ def plot_clip(
         threshold: What peaks of the score had to pass; `result["threshold"]` when not given.
 
     Returns:
-        A figure with the axes timeline and, for each panel k, onset k, apex k, difference k and tokens k.
+        A figure with the axes timeline and, for each panel k, onset k, apex k, difference k, explanation k
+        (where the event has one) and tokens k.
 
     Raises:
         ValueError: The result cannot be drawn; the message names the event.
@@ -156,7 +161,14 @@ def _header(figure: Figure, event: Mapping[str, Any]) -> None:
     _swatch(figure, MARGIN, 0.53, 0.2, colour)
     title = f"{elide(label, 48)}  {event['scores'][label]:.0%}"
     _note(figure, MARGIN + 0.32, 0.52, title, 16, color=INK, weight="bold")
-    _note(figure, MARGIN, 0.83, _times(event))
+    _note(figure, MARGIN, 0.77, _times(event))
+    if event.get("explanation"):
+        _note(figure, MARGIN, 0.95, elide(event["explanation"]["sentence"], 130), 9, color=INK)
+
+
+def _explained(event: Mapping[str, Any]) -> bool:
+    """Whether there is motion of tokens to be drawn."""
+    return event.get("decoded_motion") is not None
 
 
 def _times(event: Mapping[str, Any]) -> str:
@@ -192,20 +204,45 @@ def _show(axes: Axes, image: NDArray) -> None:
 def _lower_row(
     figure: Figure, event: Mapping[str, Any], onset: NDArray, similarities: Mapping, height: float
 ) -> None:
-    top, column = 3.75, (WIDTH - 2 * MARGIN - PICTURE - 2 * 0.35) / 2
+    top = 3.75
     _note(figure, MARGIN, top - 0.07, "action tokens", 9.5, color=INK)
     _note(figure, MARGIN + PICTURE, top - 0.07, "fill and %: attention", 7, ha="right")
     draw_tokens(_axes(figure, "tokens", MARGIN, top, PICTURE, PICTURE), event, onset)
+    left = MARGIN + PICTURE + 0.35
+    column = (WIDTH - MARGIN - left - 0.35) / 2
+    places = [(left, top, column, height), (left + column + 0.35, top, column, height)]
+    if _explained(event):
+        left = MARGIN + PICTURE + GAP
+        _explanation(figure, event, onset, left, top)
+        left, half = left + PICTURE + 0.35, (height - 0.4) / 2
+        places = [(left, y, WIDTH - MARGIN - left, half) for y in (top, top + half + 0.4)]
+    _score_bars(figure, event, similarities, places)
+
+
+def _explanation(figure: Figure, event: Mapping[str, Any], onset: NDArray, left: float, top: float) -> None:
+    """The motion that the tokens decode to, over where those that matter move."""
+    picture, times = explanation_picture(onset, event["decoded_motion"], event["saliency"])
+    _note(figure, left, top - 0.07, "decoded motion", 9.5, color=INK)
+    _note(figure, left + PICTURE, top - 0.07, f"× {times}, amber: matters", 7, ha="right")
+    _show(_axes(figure, "explanation", left, top, PICTURE, PICTURE), picture)
+
+
+def _score_bars(
+    figure: Figure, event: Mapping[str, Any], similarities: Mapping, places: Sequence[tuple]
+) -> None:
     colours = label_colours([*event["scores"], event["label"]])
-    for index, (name, values) in enumerate({"scores": event["scores"], "similarities": similarities}.items()):
-        left = MARGIN + PICTURE + 0.35 + index * (column + 0.35)
-        title = ("scores", "similarity to descriptions")[index]
+    for name, values, place in zip(
+        ("scores", "similarities"), (event["scores"], similarities), places, strict=True
+    ):
+        left, top, width, height = place
+        title = "scores" if name == "scores" else "similarity to descriptions"
         _note(figure, left, top - 0.07, title, 9.5, color=INK)
-        if index:
-            _note(figure, left + column, top - 0.07, "cosine", 7, ha="right")
-        axes = _axes(figure, name, left + 1.3, top + 0.02, column - 1.3 - 0.42, height - 0.04)
+        if name == "similarities":
+            _note(figure, left + width, top - 0.07, "cosine", 7, ha="right")
+        axes = _axes(figure, name, left + 1.3, top + 0.02, width - 1.3 - 0.42, height - 0.04)
         best = event["label"] if name == "scores" else max(values, key=values.get, default=None)
-        _bars(axes, values, {best: colours.get(best, INK)}, percent=name == "scores")
+        least = 4 if _explained(event) else 6  # few classes: bars stay slim and start at the top
+        _bars(axes, values, {best: colours.get(best, INK)}, name == "scores", least)
 
 
 def draw_tokens(axes: Axes, event: Mapping[str, Any], onset: NDArray, compact: bool = False) -> None:
@@ -221,7 +258,7 @@ def draw_tokens(axes: Axes, event: Mapping[str, Any], onset: NDArray, compact: b
     grey = onset @ np.array([0.299, 0.587, 0.114]) / 255
     axes.imshow(0.32 * grey, cmap="gray", vmin=0, vmax=1, interpolation="bilinear", extent=(0, 1, 1, 0))
     axes.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(1, 0))
-    size = (9 if compact else 14) * 4 / side
+    size = (7.5 if compact else 14) * 4 / side
     strengths = attention_strength(event["attention"])
     for k, (code, weight) in enumerate(zip(event["action_ids"], event["attention"], strict=True)):
         row, column = divmod(k, side)
@@ -237,11 +274,14 @@ def draw_tokens(axes: Axes, event: Mapping[str, Any], onset: NDArray, compact: b
             axes.text(x, (row + 0.82) / side, f"{weight:.0%}", size=6.5 * 4 / side, **style)
 
 
-def _bars(axes: Axes, values: Mapping[str, float], marked: Mapping[str, str], percent: bool) -> None:
-    """Horizontal bars in the given order, names left, numbers right; `marked` ones in their colour."""
+def _bars(
+    axes: Axes, values: Mapping[str, float], marked: Mapping[str, str], percent: bool, least: int
+) -> None:
+    """Horizontal bars in the given order, names left, numbers right; `marked` ones in their colour. There is
+    room for `least` of them or more."""
     numbers = list(values.values())
     low, high = (0.0, 1.0) if percent else (min([0.0, *numbers]), max([0.25, *numbers]))
-    rows = max(len(values), 6)  # few classes: bars stay slim and start at the top
+    rows = max(len(values), least)
     axes.set(xlim=(low, high), ylim=(rows, 0))
     for row, (name, value) in enumerate(values.items()):
         middle, mark = row + 0.5, marked.get(name)
@@ -333,7 +373,7 @@ def _panels(figure: Figure, result: Mapping[str, Any], numbered: Sequence[tuple]
         title = f"{number}  {elide(event['label'], 24)}  {event['scores'][event['label']]:.0%}"
         _note(figure, left + 0.18, y, title, 9, color=INK, weight="bold")
         _note(figure, left + width, y, "–".join(f"{s:.2f}" for s in seconds[::2]) + " s", 8, ha="right")
-        _compact(figure, number, event, left, y + 0.09, (width - 3 * 0.08) / 4)
+        _compact(figure, number, event, left, y + 0.09, width)
     if len(numbered) > MAX_PANELS:
         hidden = len(numbered) - MAX_PANELS
         _note(
@@ -341,12 +381,18 @@ def _panels(figure: Figure, result: Mapping[str, Any], numbered: Sequence[tuple]
         )
 
 
-def _compact(figure: Figure, number: int, event: Mapping, left: float, top: float, side: float) -> None:
+def _compact(figure: Figure, number: int, event: Mapping, left: float, top: float, width: float) -> None:
     onset, apex = crop_pair(event["onset_image"], event["apex_image"])
-    images = {"onset": onset, "apex": apex, "difference": magnify(onset, apex, FACTOR), "tokens": None}
+    images = {"onset": onset, "apex": apex, "difference": magnify(onset, apex, FACTOR)}
+    if _explained(event):
+        images["explanation"] = explanation_picture(onset, event["decoded_motion"], event["saliency"])[0]
+    images["tokens"] = None
+    side = (width - (len(images) - 1) * 0.08) / len(images)
     for index, (name, image) in enumerate(images.items()):
         axes = _axes(figure, f"{name} {number}", left + index * (side + 0.08), top, side, side)
         if image is None:
             draw_tokens(axes, event, onset, compact=True)
         else:
             _show(axes, image)
+    if event.get("explanation"):
+        _note(figure, left, top + side + 0.14, elide(event["explanation"]["sentence"], 84), 7.5, color=INK)

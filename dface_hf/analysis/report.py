@@ -17,7 +17,9 @@ import jinja2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .pictures import crop_pair, magnify, motion_picture
+from dface_hf.actions import get_action_unit
+
+from .pictures import crop_pair, explanation_picture, magnify, motion_picture
 from .plots import FACTOR, plot_clip, plot_event, save_figure
 from .style import (
     attention_strength,
@@ -32,6 +34,9 @@ from .style import (
 
 MAX_PICTURED = 24
 """Events shown with pictures; all of them are in the table."""
+
+WEIGHTY = 6
+"""Tokens listed with their weight."""
 
 Images = Sequence[tuple[NDArray, NDArray] | None]
 
@@ -71,23 +76,45 @@ def write_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     result = _with_images(result, images)
-    for number, event in enumerate(result["events"], 1):
-        check_event(event, number)
-    score = result.get("score") if score is None else score
-    threshold = result.get("threshold") if threshold is None else threshold
     save_figure(_summary(result, score, threshold), folder / "report.png")
     page = _template().render(
         title=elide(title, 120),
         model_name=model_name,
         notes=[str(note) for note in notes],
         video=_video(folder, video) if video is not None else None,
-        clip=_clip(result),
-        timeline=_timeline(result, score, threshold),
-        events=_events(result),
-        hidden=max(0, len(result["events"]) - MAX_PICTURED),
-        factor=FACTOR,
+        **report_values(result, score, threshold),
     )
     return _write(folder / "report.html", page)
+
+
+def report_values(
+    result: Mapping[str, Any], score: ArrayLike | None = None, threshold: float | None = None
+) -> dict[str, Any]:
+    """What a page tells about a clip, ready for a template: positions in percent, pictures as data URIs.
+
+    Args:
+        result: A clip result whose events may hold their crops, as `write_report` takes it.
+        score: (T,) score curve; `result["score"]` when not given.
+        threshold: What its peaks had to pass; `result["threshold"]` when not given.
+
+    Returns:
+        `clip` (name, path, facts, warnings), `timeline` (spans, ticks, line, curve), `events`, `hidden` (how
+        many have no pictures) and `factor` (of the magnified difference).
+
+    Raises:
+        ValueError: An event cannot be drawn; the message names it.
+    """
+    for number, event in enumerate(result["events"], 1):
+        check_event(event, number)
+    score = result.get("score") if score is None else score
+    threshold = result.get("threshold") if threshold is None else threshold
+    return {
+        "clip": _clip(result),
+        "timeline": _timeline(result, score, threshold),
+        "events": _events(result),
+        "hidden": max(0, len(result["events"]) - MAX_PICTURED),
+        "factor": FACTOR,
+    }
 
 
 def _with_images(result: Mapping[str, Any], images: Images | None) -> dict[str, Any]:
@@ -220,7 +247,35 @@ def _event(number: int, event: Mapping[str, Any], colours: Mapping[str, str], fp
         ],
         "nearest": max(similarities, key=similarities.get, default=None),
         "pictures": _pictures(event) if number <= MAX_PICTURED else None,
+        "explanation": _explanation(event),
     }
+
+
+def _explanation(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Sentence, units and tokens with the widths of their bars in percent, and the picture if it is known."""
+    told = event.get("explanation")
+    if not told:
+        return None
+    units, tokens = told["action_units"], told["tokens"][:WEIGHTY]
+    widest = max([1e-9, *(px for sides in units.values() for px in sides.values())])
+    heaviest = max([1e-9, *(abs(token["weight"]) for token in tokens)])
+    return {
+        "sentence": told["sentence"],
+        "units": [
+            (unit, get_action_unit(int(unit.removeprefix("AU"))).name, side, px, 100 * px / widest)
+            for unit, sides in units.items()
+            for side, px in sides.items()
+        ],
+        "tokens": [(token, 100 * max(0.0, token["weight"]) / heaviest) for token in tokens],
+        "picture": _explanation_picture(event),
+    }
+
+
+def _explanation_picture(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    if event.get("decoded_motion") is None or event.get("onset_image") is None:
+        return None
+    picture, times = explanation_picture(event["onset_image"], event["decoded_motion"], event["saliency"])
+    return {"image": _data_uri(picture), "times": times}
 
 
 def _pictures(event: Mapping[str, Any]) -> dict[str, Any] | None:

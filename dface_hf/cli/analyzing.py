@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from dface_hf import DEFAULT_CHECKPOINT
+from dface_hf import AC4AU_CHECKPOINT, DEFAULT_CHECKPOINT
 
 from .app import Detector, Device, Model, Stabilise, app, complain, console, in_one_line
 
@@ -18,7 +18,7 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 @app.command(
     epilog="Examples: `dface analyze clip.mp4` · `dface analyze *.mp4 --json all.json --csv events.csv` · "
     "`dface analyze clip.mp4 --onset 46 --apex 59 --json -` · "
-    "`dface analyze clip.mp4 --overlay out.mp4 --plot out.png`"
+    "`dface analyze clip.mp4 --overlay out.mp4 --plot out.png` · `dface analyze clip.mp4 --action-units`"
 )
 def analyze(
     clips: Annotated[list[str], typer.Argument(help="Video files or folders of numbered images.")],
@@ -40,20 +40,34 @@ def analyze(
     sensitivity: Annotated[float, typer.Option(min=0.01, help="Larger finds more events.")] = 1.0,
     macro: Annotated[bool, typer.Option("--macro", help="Also report longer expressions.")] = False,
     stabilise: Stabilise = None,
+    action_units: Annotated[
+        bool, typer.Option("--action-units", help="Also read each event's action units.")
+    ] = False,
+    units_model: Annotated[
+        str,
+        typer.Option(help="AC4AU checkpoint that reads them: folder or Hub id.", show_default="ac4au-mini"),
+    ] = AC4AU_CHECKPOINT,
+    explain: Annotated[
+        bool, typer.Option("--explain/--no-explain", help="Tell what moves, and which tokens matter.")
+    ] = True,
 ) -> None:
     """Find the micro-expressions of clips and read their tokens and emotions."""
     from dface_hf.faces import make_detector
-    from dface_hf.pipelines.loading import load_recogniser
+    from dface_hf.pipelines.action_units import with_action_units
+    from dface_hf.pipelines.loading import load_recogniser, load_unit_detector
     from dface_hf.pipelines.records import check_target, to_csv, to_json, write_text
 
     _check_usage(len(clips), onset, apex, offset, overlay, plot, faces, json_file, csv_file)
     for target, suffixes in ((json_file, ()), (csv_file, ()), (overlay, VIDEOS), (plot, PICTURES)):
         check_target(target, clips, suffixes)
     options = dict(onset=onset, apex=apex, offset=offset, fps=fps, faces=faces, sensitivity=sensitivity)
-    options |= dict(detector=make_detector(detector), batch_size=batch_size)
+    options |= dict(detector=make_detector(detector), batch_size=batch_size, explain=explain)
     options |= {} if stabilise is None else {"stabilised": stabilise}
     options |= dict(kinds=("micro", "macro") if macro else ("micro",), return_images=True)
-    results, failed = _analyse_all(load_recogniser(model, device), clips, options)
+    recognise = load_recogniser(model, device)
+    if action_units or units_model != AC4AU_CHECKPOINT:
+        recognise = with_action_units(recognise, load_unit_detector(units_model, device))
+    results, failed = _analyse_all(recognise, clips, options)
     if json_file:
         write_text(json_file, to_json(model, results))
     if csv_file:
@@ -177,6 +191,22 @@ def _print_events(result: dict, start: float = 0.0) -> None:
         read = f"{event['label']:10} {event['scores'][event['label']]:.2f}"
         tokens = " ".join(f"{code:2d}" for code in event["action_ids"])
         told = (times, f"{frames:24}", read, f"confidence {event['confidence']:.2f}", f"tokens {tokens}")
-        print("  " + "  ".join(told), flush=True)
+        print("  " + "  ".join((*told, *_strongest_units(event))), flush=True)
+        if "explanation" in event:
+            print(f"{'':11}{_explained(event['explanation'])}", flush=True)
     for warning in result["warnings"]:
         console.print(f"  [yellow]{escape(warning)}[/]")
+
+
+def _strongest_units(event: dict, count: int = 3) -> list[str]:
+    """The likeliest action units of an event, where they were read."""
+    scores = event.get("action_units", {})
+    strongest = sorted(scores, key=scores.get, reverse=True)[:count]
+    return ["units " + " ".join(f"{unit} {scores[unit]:.2f}" for unit in strongest)] if strongest else []
+
+
+def _explained(explanation: dict, count: int = 3) -> str:
+    """What moves, and the tokens that matter most: position in the grid and where it acts."""
+    weighty = [token for token in explanation["tokens"] if token["weight"] > 0][:count]
+    named = (f"{t['position']} ({t['region']})" if t["region"] else str(t["position"]) for t in weighty)
+    return f"{explanation['sentence']}" + (f" · tokens that matter: {', '.join(named)}" if weighty else "")

@@ -43,14 +43,17 @@ class MicroExpressionRecognitionPipeline(Pipeline):
     Call it on one clip, or on a list, generator or dataset of clips. A clip is a video file, a folder of
     numbered images, an array (frames, height, width, 3) or a list of frames (arrays or PIL images). Options:
     those of `dface_hf.faces.find_clip_events` (`size` and `stabilised` as `crop_options` tells by default),
-    `batch_size` (events that go through the model at once) and `return_images` (adds `onset_image` and
-    `apex_image`, the aligned crops, to each event, and `score` and `threshold`, the spotting curve, to the
-    clip).
+    `batch_size` (events that go through the model at once), `explain` (True; False leaves `explanation` out)
+    and `return_images` (adds `onset_image` and `apex_image`, the aligned crops, and `decoded_motion` and
+    `saliency` of `dface_hf.analysis.explanation` to each event, and `score` and `threshold`, the spotting
+    curve, to the clip).
 
     Each result is `{"path", "fps", "frames", "events", "warnings"}`; an event has `onset`, `apex`, `offset`
     (frames), `onset_s`, `apex_s`, `offset_s` (seconds), `label`, `scores` (class -> probability),
-    `action_ids` (16), `attention` (16, sums to 1), `similarities` (described class -> cosine), `box` (x, y,
-    width, height; pixels), `confidence` and `stabilisation` (what was taken out of the apex frame, or None).
+    `action_ids` (16), `attention` (16, sums to 1), `similarities` (described class -> cosine), `explanation`
+    (`tokens`, `action_units` and `sentence`, see [`~dface_hf.analysis.explanation.Explanation`]; sides are
+    the person's), `box` (x, y, width, height; pixels), `confidence` and `stabilisation` (what was taken out
+    of the apex frame, or None).
     """
 
     _load_image_processor = True
@@ -90,13 +93,18 @@ class MicroExpressionRecognitionPipeline(Pipeline):
         return results if many else results[0]
 
     def _sanitize_parameters(
-        self, events_per_batch: int | None = None, return_images: bool | None = None, **kwargs
+        self,
+        events_per_batch: int | None = None,
+        return_images: bool | None = None,
+        explain: bool | None = None,
+        **kwargs,
     ):
         unknown = set(kwargs) - set(CLIP_OPTIONS)
         if unknown:
             raise TypeError(f"unknown option {sorted(unknown)[0]!r}; known are {', '.join(CLIP_OPTIONS)}, "
-                            "batch_size and return_images")  # fmt: skip
-        forward = {} if events_per_batch is None else {"events_per_batch": events_per_batch}
+                            "batch_size, explain and return_images")  # fmt: skip
+        forward = {"events_per_batch": events_per_batch, "explain": explain}
+        forward = {name: value for name, value in forward.items() if value is not None}
         return kwargs, forward, {} if return_images is None else {"return_images": return_images}
 
     def preprocess(self, clip: Any, **options) -> dict[str, Any]:
@@ -105,22 +113,42 @@ class MicroExpressionRecognitionPipeline(Pipeline):
         inputs = self.image_processor(pairs, return_tensors="pt") if pairs else BatchFeature()
         return {"clip": found, **inputs}
 
-    def _forward(self, inputs: dict[str, Any], events_per_batch: int = 32) -> dict[str, Any]:
+    def _forward(
+        self, inputs: dict[str, Any], events_per_batch: int = 32, explain: bool = True
+    ) -> dict[str, Any]:
+        forwarded = {"clip": inputs["clip"], "outputs": [], "explanations": []}
         if "pixel_values" not in inputs:
-            return {"clip": inputs["clip"], "outputs": []}
-        batches = inputs["pixel_values"].to(self.model.dtype).split(events_per_batch)
-        return {"clip": inputs["clip"], "outputs": [self.model(pixel_values=batch) for batch in batches]}
+            return forwarded
+        for batch in inputs["pixel_values"].to(self.model.dtype).split(events_per_batch):
+            output = self.model(pixel_values=batch)
+            forwarded["outputs"].append(output)
+            if explain and output.get("action_ids") is not None and output.logits.isfinite().all():
+                forwarded["explanations"] += self._explanations(batch[:, 0], output)
+        return forwarded
+
+    def _explanations(self, onsets: torch.Tensor, output) -> list[Any]:
+        """An `Explanation` of each event of a batch."""
+        from dface_hf.analysis.explanation import explain  # kept off the import of the package
+
+        return explain(self.model, onsets, output.action_ids, output.logits.argmax(dim=-1))
 
     def postprocess(self, forwarded: dict[str, Any], return_images: bool = False) -> dict[str, Any]:
         clip: ClipEvents = forwarded["clip"]
         result = {"path": clip.path, "fps": float(clip.fps), "frames": int(clip.frames)}
         rows = [row for output in forwarded["outputs"] for row in self._rows(output)]
+        told = forwarded["explanations"] or [None] * len(rows)
+        rows = [
+            row if why is None else row | {"explanation": why.plain}
+            for row, why in zip(rows, told, strict=True)
+        ]
         result["events"] = [describe_event(event, row) for event, row in zip(clip.events, rows, strict=True)]
         result["warnings"] = list(clip.warnings)
         if return_images:
             result |= {"score": clip.score, "threshold": clip.threshold}
-            for event, found in zip(result["events"], clip.events, strict=True):
+            for event, found, why in zip(result["events"], clip.events, told, strict=True):
                 event |= {"onset_image": found.onset_image, "apex_image": found.apex_image}
+                if why is not None and why.motion is not None:
+                    event |= {"decoded_motion": why.motion, "saliency": why.saliency}
         return result
 
     def _rows(self, output) -> list[dict[str, Any]]:

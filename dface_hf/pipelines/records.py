@@ -21,8 +21,9 @@ EVENT_COLUMNS = (
     "action_ids",
     "box",
     "confidence",
+    "sentence",
 )
-IMAGES = ("onset_image", "apex_image")
+IMAGES = ("onset_image", "apex_image", "decoded_motion", "saliency")
 
 
 def document(model: str, clips: list[dict]) -> dict:
@@ -46,14 +47,18 @@ def to_json(model: str, clips: list[dict]) -> str:
 
 
 def to_csv(clips: list[dict]) -> str:
-    """A table with one row an event; lists are joined by spaces."""
+    """A table with one row an event; lists are joined by spaces, action units have a column each."""
     buffer = io.StringIO()
-    table = csv.DictWriter(buffer, EVENT_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    events = [event for clip in clips for event in clip["events"]]
+    units = dict.fromkeys(unit for event in events for unit in event.get("action_units", ()))
+    table = csv.DictWriter(buffer, (*EVENT_COLUMNS, *units), extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     for clip in clips:
         for event in clip["events"]:
             row = event | {"path": clip["path"], "score": event["scores"][event["label"]]}
             row |= {name: " ".join(map(str, event[name])) for name in ("action_ids", "box")}
+            row |= event.get("action_units", {})
+            row["sentence"] = event.get("explanation", {}).get("sentence")
             table.writerow(row)
     return buffer.getvalue()
 

@@ -7,6 +7,8 @@ from skimage import data
 
 from dface_hf.faces import align, fit_similarity
 
+from .coded_clips import write_coded_clips
+
 FOUR = ("negative", "positive", "surprise", "others")
 
 
@@ -18,6 +20,14 @@ def crops() -> tuple[np.ndarray, np.ndarray]:
     u, v = (2 * (grid + 0.5) / 128 - 1 for grid in (x, y))
     lift = sum(np.exp(-((u - side) ** 2 + (v + 0.42) ** 2) / (2 * 0.22**2)) for side in (-0.35, 0.35))
     return onset, cv2.remap(onset, x, (y + 1.5 * lift).astype(np.float32), cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="session")
+def coded_clips(tmp_path_factory):
+    """Folder of a prepared dataset with action units."""
+    folder = tmp_path_factory.mktemp("coded")
+    write_coded_clips(folder)
+    return folder
 
 
 @pytest.fixture

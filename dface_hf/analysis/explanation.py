@@ -1,0 +1,246 @@
+"""Why an event got its label: the tokens that matter, what they move, and that in the words of FACS.
+
+A token matters by deletion: how much the label's log-odds (its score against all others) fall when this token
+alone becomes the null token. What it moves is decoded: the motion of all tokens minus the motion without it.
+Attention weights are not used: they are nearly even.
+
+What is told is what the model reads and draws, which need not be what the face does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from dface_hf.actions import get_action_unit
+from dface_hf.models import DFaceForVideoClassification, DFaceTokenizerModel
+from dface_hf.synthesis.nuisances import REFERENCE_SIZE
+
+from .face_regions import main_region
+from .unit_reading import GRID, SIDES, name_amplitudes, read_units
+
+NO_UNIT = "no clear action unit"
+NO_MOTION = "motion unknown, this model's decoder draws pixels"
+BATCH = 64
+ONE_SIDE = 0.3
+"""A unit counts as one-sided when the weaker side has less than this share of the stronger."""
+UNEVEN = 0.6
+"""A side counts as stronger when the other has less than this share of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Of one event.
+
+    Attributes:
+        tokens: Those that are not null, the weightiest first: `position` (raster order), `code`, `weight`
+            (fall of the label's log-odds without it, nats; negative where it speaks for another label),
+            `region` (of `FACE_REGIONS`, where it moves most; None where it moves nothing, or unknown).
+        action_units: Active units, the strongest first: ``{"AU12": {"left": px, "right": px}}``, px of a
+            128 px crop as decoded (tokens keep a motion's pattern better than its length), person's sides.
+        sentence: The units in words.
+        motion: (2, GRID, GRID) forward motion (dx, dy) that the tokens decode to, px of a 128 px crop; None
+            when the decoder tells none.
+        saliency: (GRID, GRID) in [0, 1], where the tokens that speak for the label move; None likewise.
+    """
+
+    tokens: list[dict[str, Any]]
+    action_units: dict[str, dict[str, float]]
+    sentence: str
+    motion: NDArray[np.float32] | None = None
+    saliency: NDArray[np.float32] | None = None
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What goes into JSON: tokens, action_units and sentence."""
+        return {"tokens": self.tokens, "action_units": self.action_units, "sentence": self.sentence}
+
+
+@torch.no_grad()
+def explain(
+    model: DFaceForVideoClassification, onsets: torch.Tensor, action_ids: torch.Tensor, labels: torch.Tensor
+) -> list[Explanation]:
+    """Explain the labels of events.
+
+    Args:
+        model: In evaluation mode, on the device of the tensors.
+        onsets: (events, 3, S, S) aligned onset crops, RGB in [0, 1], as the model takes them.
+        action_ids: (events, P) their tokens.
+        labels: (events,) int64 classes to explain.
+
+    Returns:
+        One explanation an event. Where the decoder has no flow (``decoder_head="pixels"``), only tokens and
+        weights are known.
+    """
+    null = null_ids(model.dface.tokenizer, onsets)
+    weights = token_weights(model, action_ids, labels, null).cpu().numpy()
+    moving, codes = (action_ids != null).cpu().numpy(), action_ids.tolist()
+    if model.config.tokenizer_config.decoder_head == "pixels":
+        return [
+            Explanation(_tokens(codes[k], weights[k], moving[k], None), {}, NO_MOTION)
+            for k in range(len(codes))
+        ]
+    whole, parts = token_motions(model.dface.tokenizer, onsets, action_ids, null)
+    amplitudes = read_units(np.moveaxis(whole, 1, -1) * (GRID / REFERENCE_SIZE))
+    found = []
+    for k, amplitude in enumerate(amplitudes):
+        units = name_amplitudes(amplitude)
+        tokens = _tokens(codes[k], weights[k], moving[k], parts[k])
+        picture = saliency_of(weights[k], parts[k])
+        found.append(Explanation(tokens, units, facs_sentence(units), whole[k], picture))
+    return found
+
+
+def null_ids(tokenizer: DFaceTokenizerModel, onsets: torch.Tensor) -> torch.Tensor:
+    """Tokens (n, P) of the same faces at rest: code 0, except for the published implementation, whose rest
+    differs from face to face."""
+    if tokenizer.config.reference_compat:
+        return tokenizer.encode(onsets, onsets)
+    count = tokenizer.config.num_action_tokens
+    return torch.zeros(len(onsets), count, dtype=torch.long, device=onsets.device)
+
+
+@torch.no_grad()
+def token_weights(
+    model: DFaceForVideoClassification, action_ids: torch.Tensor, labels: torch.Tensor, null: torch.Tensor
+) -> torch.Tensor:
+    """How much each token counts for a label: the fall of the label's log-odds when it alone becomes null.
+
+    Args:
+        model: In evaluation mode.
+        action_ids: (n, P) tokens.
+        labels: (n,) classes.
+        null: (n, P) tokens at rest.
+
+    Returns:
+        (n, P) float32 in nats, 0 for tokens at rest.
+    """
+    count = action_ids.shape[1]
+    without = action_ids[:, None].repeat(1, count + 1, 1)  # the last row keeps all tokens
+    each = torch.arange(count, device=action_ids.device)
+    without[:, each, each] = null
+    scores = label_scores(model, without.flatten(0, 1), labels.repeat_interleave(count + 1))
+    scores = scores.unflatten(0, (-1, count + 1))
+    return scores[:, -1:] - scores[:, :-1]
+
+
+@torch.no_grad()
+def label_scores(
+    model: DFaceForVideoClassification, action_ids: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Log-odds (n,) that tokens (n, P) give the labels (n,): unlike the score itself, they tell how far a
+    label is ahead of the others even where its score is nearly 1."""
+    logits = torch.cat([model(action_ids=part).logits.float() for part in action_ids.split(8 * BATCH)])
+    own = F.one_hot(labels, logits.shape[-1]).bool()
+    return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(dim=-1)
+
+
+@torch.no_grad()
+def token_motions(
+    tokenizer: DFaceTokenizerModel, onsets: torch.Tensor, action_ids: torch.Tensor, null: torch.Tensor
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What tokens move on their face, together and each: decoded with all, minus decoded without it.
+
+    Args:
+        tokenizer: With a warp head.
+        onsets: (n, 3, S, S) RGB in [0, 1].
+        action_ids, null: (n, P) tokens, and those at rest.
+
+    Returns:
+        (n, 2, GRID, GRID) of all tokens, beyond what those at rest draw, and (n, P, 2, GRID, GRID) of each:
+        forward (minus the decoder's backward flow, the same to first order), px of a 128 px crop.
+    """
+    n, count = action_ids.shape
+    event, position = torch.nonzero(action_ids != null, as_tuple=True)
+    without = action_ids[event]
+    without[torch.arange(len(event), device=event.device), position] = null[event, position]
+    ids = torch.cat([action_ids, null, without])
+    faces = torch.cat([torch.arange(n, device=event.device).repeat(2), event])
+    flow = torch.cat(
+        [_forward_flow(tokenizer, onsets[faces[k : k + BATCH]], ids[k : k + BATCH])
+         for k in range(0, len(ids), BATCH)]
+    )  # fmt: skip
+    whole, rest, fewer = flow[:n], flow[n : 2 * n], flow[2 * n :]
+    parts = whole.new_zeros(n, count, *whole.shape[1:])
+    parts[event, position] = whole[event] - fewer
+    return (whole - rest).cpu().numpy(), parts.cpu().numpy()
+
+
+def _forward_flow(tokenizer: DFaceTokenizerModel, onsets: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    flow = tokenizer.decode(onsets, ids).flow.float()
+    return F.adaptive_avg_pool2d(-flow, GRID) * (REFERENCE_SIZE / flow.shape[-1])
+
+
+def saliency_of(weights: NDArray, parts: NDArray) -> NDArray[np.float32]:
+    """Where tokens move that speak for the label: (GRID, GRID) in [0, 1].
+
+    Args:
+        weights: (P,) of the tokens; those that speak against the label do not count.
+        parts: (P, 2, GRID, GRID) motion of each.
+    """
+    total = np.einsum("p,pyx->yx", np.maximum(weights, 0), np.linalg.norm(parts, axis=1))
+    return (total / max(float(total.max()), 1e-12)).astype(np.float32)
+
+
+def facs_sentence(units: Mapping[str, Mapping[str, float]]) -> str:
+    """Action units in the words of FACS: "inner brow raiser and lip corner puller, left stronger".
+
+    Args:
+        units: Amplitudes of the person's left and right side, in the order in which they are to be told.
+
+    Returns:
+        A phrase without a full stop; `NO_UNIT` for none. A remark on sides that holds for all units stands at
+        the end, others stand behind their unit in brackets.
+    """
+    if not units:
+        return NO_UNIT
+    names = [get_action_unit(int(unit.removeprefix("AU"))).name for unit in units]
+    sides = [_side(amplitudes) for amplitudes in units.values()]
+    if len(set(sides)) == 1:
+        return _listed(names) + (f", {sides[0]}" if sides[0] else "")
+    return _listed([f"{name} ({side})" if side else name for name, side in zip(names, sides, strict=True)])
+
+
+def _side(amplitudes: Mapping[str, float]) -> str:
+    strong, weak = sorted(SIDES, key=lambda side: -amplitudes[side])
+    share = amplitudes[weak] / max(amplitudes[strong], 1e-12)
+    return f"{strong} only" if share < ONE_SIDE else f"{strong} stronger" if share < UNEVEN else ""
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _tokens(
+    codes: Sequence[int], weights: NDArray, moving: NDArray, parts: NDArray | None
+) -> list[dict[str, Any]]:
+    order = sorted(np.flatnonzero(moving).tolist(), key=lambda position: -weights[position])
+    return [
+        {
+            "position": position,
+            "code": codes[position],
+            "weight": round(float(weights[position]), 4),
+            "region": None if parts is None else main_region(parts[position]),
+        }
+        for position in order
+    ]
+
+
+__all__ = [
+    "NO_MOTION",
+    "NO_UNIT",
+    "Explanation",
+    "explain",
+    "facs_sentence",
+    "label_scores",
+    "null_ids",
+    "saliency_of",
+    "token_motions",
+    "token_weights",
+]
