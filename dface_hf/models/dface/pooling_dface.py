@@ -56,13 +56,13 @@ class DFaceClassTokenPooling(nn.Module):
 
     def begin(self, states: torch.Tensor) -> torch.Tensor:
         """What the layers are given (batch, 1 + tokens, hidden_size): the class token comes first."""
-        return torch.cat([self.class_token.expand(len(states), 1, -1), states], dim=1)
+        return torch.cat([self.class_token.expand(states.shape[0], 1, -1), states], dim=1)
 
     def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map (batch, 1 + tokens, hidden_size) to the class token's (batch, hidden_size), and equal weights
         (batch, tokens): what it read inside the layers is not one number a token."""
         tokens = states.shape[1] - 1
-        return self.norm(states[:, 0]), states.new_full((len(states), tokens), 1 / tokens)
+        return self.norm(states[:, 0]), states.new_full((states.shape[0], tokens), 1 / tokens)
 
 
 POOLINGS = {

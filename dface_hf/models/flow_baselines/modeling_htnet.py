@@ -140,7 +140,7 @@ class HTNetForImageClassification(FlowBaselinePreTrainedModel):
             if self.config.region_centers is None:
                 return pixel_values
             centers = pixel_values.new_tensor(self.config.region_centers) * self.config.image_size
-            region_centers = centers.expand(len(pixel_values), 4, 2)
+            region_centers = centers.expand(pixel_values.shape[0], 4, 2)
         return tile_regions(pixel_values, region_centers)
 
     def classify(self, pixel_values: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,228 @@
+"""`dface export`: files that say what their model says, without dface_hf."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForImageClassification, AutoModelForVideoClassification
+
+import dface_hf
+from dface_hf import AC4AUConfig, AC4AUForActionUnitDetection, DFaceForVideoClassification
+from dface_hf.hub.export import BATCHES, ExportError, compare, export_model, parts_of, refuse_difference
+
+from ..conftest import tiny_classifier
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY_AC4AU = dict(
+    image_size=32,
+    stem_channels=8,
+    stage_channels=(8, 16, 16),
+    stage_depths=(1, 1, 1),
+    head_channels=32,
+    hidden_size=32,
+    num_temporal_layers=1,
+    expert_size=8,
+)
+# Run where dface_hf is not imported.
+ALONE = """
+import sys, torch
+given, folder = torch.load(sys.argv[1]), sys.argv[2]
+files = {"tokenizer": "pixel_values", "classifier": "pixel_values", "heads": "action_ids"}
+found = {}
+for name, key in files.items():
+    told = {"dface.json": ""}
+    program = torch.export.load(f"{folder}/{name}.pt2", extra_files=told)
+    found[name] = [told["dface.json"], *program.module()(given[key])]
+assert "dface_hf" not in sys.modules
+torch.save(found, sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def lively(tmp_path_factory) -> Path:
+    """A tiny checkpoint whose tokens are not all zero."""
+    model = tiny_classifier()
+    model.dface.tokenizer.quantizer.running_rms.fill_(1e-2)
+    folder = tmp_path_factory.mktemp("lively") / "tiny"
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pairs() -> torch.Tensor:
+    return torch.rand(7, 2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def eager(folder: Path, **inputs):
+    return AutoModelForVideoClassification.from_pretrained(folder).eval()(**inputs)
+
+
+def test_an_onnx_classifier_says_what_the_model_says(dface, lively, pairs, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="extra [export]")
+    out = tmp_path / "exported"
+    code, told, _ = dface("export", lively, "--out", out, "--part", "classifier", "--opset", "18")
+    assert code == 0 and [path.name for path in out.iterdir()] == ["classifier.onnx"]
+    assert "pixel_values (batch, 2, 3, 32, 32) -> logits" in told and "equal action ids 100.00%" in told
+    content = (out / "classifier.onnx").read_bytes()
+    assert str(ROOT).encode() not in content and str(lively.parent).encode() not in content
+
+    session = onnxruntime.InferenceSession(content)
+    names = [output.name for output in session.get_outputs()]
+    assert session.get_inputs()[0].shape == ["batch", 2, 3, 32, 32]
+    expected = eager(lively, pixel_values=pairs)
+    assert expected.action_ids.unique().numel() > 4
+    for name, found in zip(names, session.run(None, {"pixel_values": pairs.numpy()}), strict=True):
+        torch.testing.assert_close(torch.from_numpy(found), expected[name], atol=1e-5, rtol=0)
+    assert {"logits", "pooling_attention", "similarities", "action_ids"} <= set(names)
+
+    meta = session.get_modelmeta().custom_metadata_map
+    assert meta["name"] == "tiny" and meta["part"] == "classifier" and meta["input_range"] == "[0.0, 1.0]"
+    assert json.loads(meta["labels"]) == ["negative", "positive", "surprise", "others"]
+
+
+def test_programs_run_where_the_package_is_not(dface, lively, pairs, tmp_path):
+    out, given = tmp_path / "exported", tmp_path / "given.pt"
+    code, told, _ = dface("export", lively, "--out", out, "--format", "torch-export")
+    assert code == 0 and told.count("largest difference to the model") == 3
+    assert {path.name for path in out.iterdir()} == {"tokenizer.pt2", "classifier.pt2", "heads.pt2"}
+    expected = eager(lively, pixel_values=pairs)
+    torch.save({"pixel_values": pairs, "action_ids": expected.action_ids.flip(0)}, given)
+    subprocess.run([sys.executable, "-I", "-c", ALONE, given, out], check=True, cwd=tmp_path)
+    found = torch.load(given)
+    tokenizer = DFaceForVideoClassification.from_pretrained(lively).dface.tokenizer.eval()
+    assert torch.equal(found["tokenizer"][1], tokenizer.encode(*pairs.unbind(dim=1)))
+    assert torch.equal(found["tokenizer"][2], tokenizer.quantizer.codes()[expected.action_ids])
+    torch.testing.assert_close(found["classifier"][1], expected.logits)
+    torch.testing.assert_close(found["heads"][1].flip(0), expected.logits)
+    assert json.loads(found["tokenizer"][0])["model_type"] == "dface"
+    weights = list(torch.export.load(out / "heads.pt2").state_dict)
+    assert weights and not [name for name in weights if "decoder" in name or "encoder" in name]
+
+
+LABELS = {"id2label": {0: "down", 1: "up"}}
+OTHERS = {
+    AC4AUForActionUnitDetection: AC4AUConfig(**TINY_AC4AU),
+    dface_hf.STSTNetForImageClassification: dface_hf.STSTNetConfig(**LABELS),
+    dface_hf.HTNetForImageClassification: dface_hf.HTNetConfig(hidden_size=32, depths=(1, 1, 1), **LABELS),
+}
+
+
+@pytest.mark.parametrize(("model_class", "config"), OTHERS.items(), ids=lambda item: item.__class__.__name__)
+def test_other_systems_as_onnx(model_class, config, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="extra [export]")
+    torch.manual_seed(0)
+    model = model_class(config).eval()
+    [done] = export_model(model, tmp_path)
+    assert max(done.differences.values()) < 1e-5 and done.equal_ids is None
+    given = torch.rand(3, *done.part.shape)
+    with torch.no_grad():
+        expected = model(given)
+    session = onnxruntime.InferenceSession(done.path)
+    found = session.run(["logits"], {"pixel_values": given.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(found), expected.logits, atol=1e-5, rtol=0)
+    meta = session.get_modelmeta().custom_metadata_map
+    assert json.loads(meta["labels"]) == list(config.id2label.values())
+    low, high = json.loads(meta["input_range"])
+    assert (low, high) == ((-1, 1) if model_class is AC4AUForActionUnitDetection else (0, 1))
+    assert done.part.example(4).min() >= low and done.part.example(4).max() <= high
+
+
+def test_a_flow_baseline_by_the_command(dface, tmp_path):
+    pytest.importorskip("onnxruntime", reason="extra [export]")
+    model = dface_hf.STSTNetForImageClassification(dface_hf.STSTNetConfig(num_labels=3))
+    model.save_pretrained(tmp_path / "ststnet")
+    assert AutoModelForImageClassification.from_pretrained(tmp_path / "ststnet").config.num_labels == 3
+    code, told, _ = dface("export", tmp_path / "ststnet", "--out", tmp_path / "out")
+    assert code == 0 and "pixel_values (batch, 3, 28, 28) -> logits" in told
+    assert (tmp_path / "out" / "classifier.onnx").is_file()
+
+
+def test_what_differs_is_told_and_refused():
+    model = tiny_classifier()
+    model.dface.tokenizer.quantizer.running_rms.fill_(1e-2)
+    part = parts_of(model)["classifier"]
+    names = part.outputs
+
+    def off(given, name, change):
+        return [
+            change(one) if key == name else one for key, one in zip(names, part.module(given), strict=True)
+        ]
+
+    with torch.no_grad():
+        same, equal = compare(part, part.module)
+        moved, _ = compare(part, lambda given: off(given, "logits", lambda logits: logits + 0.01))
+        broken, _ = compare(part, lambda given: off(given, "logits", lambda logits: logits * torch.nan))
+        _, flipped = compare(part, lambda given: off(given, "action_ids", lambda ids: (ids + 1) % 32))
+    assert set(same.values()) == {0.0} and equal == 1.0
+    assert moved["logits"] == pytest.approx(0.01, rel=1e-3) and moved["similarities"] == 0
+    refuse_difference(Path("x.onnx"), same, equal, 1e-3)
+    with pytest.raises(ExportError, match="x.onnx: its logits differ from the model's by 0.01, more than"):
+        refuse_difference(Path("x.onnx"), moved, equal, 1e-3)
+    with pytest.raises(ExportError, match="its logits differ"):
+        refuse_difference(Path("x.onnx"), broken, equal, 1e-3)
+    with pytest.raises(ExportError, match="only 0.0% of its action ids are the model's"):
+        refuse_difference(Path("x.onnx"), same, flipped, 1e-3)
+
+
+def test_examples_are_of_any_batch_and_show_motion():
+    part = parts_of(tiny_classifier())["tokenizer"]
+    for batch in BATCHES:
+        given = part.example(batch)
+        assert given.shape == (batch, 2, 3, 32, 32) and torch.equal(given, part.example(batch))
+        assert not torch.equal(given[:, 0], given[:, 1])
+
+
+def test_a_file_that_is_refused_leaves_the_older_one(tmp_path):
+    (tmp_path / "classifier.pt2").write_text("older")
+    model = dface_hf.STSTNetForImageClassification(dface_hf.STSTNetConfig(num_labels=3))
+    with pytest.raises(ExportError, match="more than the tolerance of -1; not written"):
+        list(export_model(model, tmp_path, "torch-export", tolerance=-1))
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier.pt2"]
+    assert (tmp_path / "classifier.pt2").read_text() == "older"
+
+
+def test_options_that_do_not_fit(dface, checkpoint, tmp_path):
+    model = dface_hf.STSTNetForImageClassification(dface_hf.STSTNetConfig(num_labels=3))
+    with pytest.raises(ExportError, match="a 'ststnet' model has no part 'tokenizer'; it has classifier"):
+        list(export_model(model, tmp_path, "torch-export", "tokenizer"))
+    with pytest.raises(ExportError, match="format 'tflite': use one of onnx, torch-export"):
+        list(export_model(model, tmp_path, "tflite"))
+    file = tmp_path / "file"
+    file.write_text("")
+    told = (
+        (["--format", "torch-export", "--opset", "18"], "opset 18 belongs to format onnx"),
+        (["--format", "torch-export", "--out", file], f"{file}: is a file; give a folder"),
+    )
+    for options, expected in told:
+        code, out, err = dface("export", checkpoint, "--out", tmp_path / "out", *options)
+        assert code == 2 and out == "" and err.startswith("error: ") and expected in err
+        assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [(b'{"model_type": "bert"}', "of a 'bert' model, not of dface_hf"), (b"{", "cannot read config.json")],
+)
+def test_checkpoints_of_others(dface, tmp_path, config, told):
+    (tmp_path / "config.json").write_bytes(config)
+    code, out, err = dface("export", tmp_path, "--out", tmp_path / "out")
+    assert code == 2 and out == "" and told in err and len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_what_is_missing_is_named_with_the_extra(dface, checkpoint, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert importlib.util.find_spec(package) is None
+    code, _, err = dface("export", checkpoint, "--out", tmp_path / "out")
+    assert code == 2 and not (tmp_path / "out").exists()
+    assert f"format onnx needs {package}, which" in err and "pip install dface-hf[export]" in err
+
+
+def test_help_has_examples(dface):
+    code, out, _ = dface("export", "--help")
+    assert code == 0 and "dface export --out onnx" in out and "torch-export" in out
