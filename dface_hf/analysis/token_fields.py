@@ -1,0 +1,223 @@
+"""What single tokens move: mean fields of motion over faces, alone and in the company of other tokens.
+
+*Alone*: one token among null tokens, decoded on many faces. *In company*: what a token adds to the others of
+a real pair, that is, the motion that is gone when it alone is made null. A decoder need not add tokens up,
+so the two may differ; both are measured.
+
+Motion is forward (where skin goes; minus the decoder's backward flow, which is the same to first order), x to
+the right and y down, in pixels of a 128 px crop, on a grid of `GRID` x `GRID`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from dface_hf.faces.flow import optical_flow
+from dface_hf.models import DFaceTokenizerModel
+from dface_hf.synthesis.nuisances import REFERENCE_SIZE
+
+from .token_pairs import TokenisedPairs
+from .unit_reading import GRID
+
+BATCH = 50
+MOVING = 0.25
+"""The moving region of a field: where it is longer than this share of its longest vector."""
+STILL = 1e-3
+"""A field whose longest vector is below this, in px, moves nothing."""
+FAINT = 0.25
+"""A field is faint when its longest vector is below this share of the median token's."""
+
+
+@dataclass(frozen=True)
+class TokenFields:
+    """Mean motion of every token (P positions, K codes).
+
+    Attributes:
+        motion: (P, K, 2, GRID, GRID) float32 px of 128; 0 for the null code and where there is no example.
+        consistency: (P, K) in [-1, 1], mean cosine of the field on one face with the mean field of the
+            others, in the moving region; NaN with fewer than two examples, or where nothing moves.
+        other_faces: (P, K) cosine between the mean fields of two halves of the faces: how far fields can be
+            told at all; NaN likewise.
+        examples: (P, K) int, faces that the mean was taken over.
+    """
+
+    motion: np.ndarray
+    consistency: np.ndarray
+    other_faces: np.ndarray
+    examples: np.ndarray
+
+    @classmethod
+    def empty(cls, positions: int, codes: int) -> TokenFields:
+        """Fields of no example."""
+        unknown = (np.full((positions, codes), np.nan, np.float32) for _ in range(2))
+        motion = np.zeros((positions, codes, 2, GRID, GRID), np.float32)
+        return cls(motion, *unknown, np.zeros((positions, codes), np.int64))
+
+    def put(self, position: int, code: int, fields: np.ndarray) -> None:
+        """Fill in a token from its fields (n, 2, GRID, GRID) on n faces."""
+        self.motion[position, code] = fields.mean(axis=0)
+        self.examples[position, code] = len(fields)
+        self.consistency[position, code] = consistency(fields)
+        if len(fields) > 1:
+            halves = fields[::2].mean(axis=0), fields[1::2].mean(axis=0)
+            self.other_faces[position, code] = _cosine(*(half.ravel() for half in halves))
+
+    @property
+    def length(self) -> np.ndarray:
+        """(P, K, GRID, GRID) px, how far skin goes."""
+        return np.linalg.norm(self.motion, axis=2)
+
+    @property
+    def peak(self) -> np.ndarray:
+        """(P, K) px, the longest vector."""
+        return self.length.max(axis=(2, 3))
+
+    def faint(self, least: int = 1) -> float:
+        """Length in px below which a field is faint, judged by tokens with so many examples."""
+        peaks = self.peak[(self.examples >= least) & (self.peak > STILL)]
+        return max(STILL, FAINT * float(np.median(peaks))) if len(peaks) else STILL
+
+
+def consistency(fields: np.ndarray) -> float:
+    """Mean cosine of each field (n, 2, h, w) with the mean of the others, in the moving region.
+
+    Returns:
+        A number in [-1, 1]; NaN for fewer than two fields, or when nothing moves.
+    """
+    if len(fields) < 2:
+        return float("nan")
+    total = fields.sum(axis=0)
+    length = np.linalg.norm(total, axis=0)
+    if length.max() < STILL * len(fields):
+        return float("nan")
+    moving = length >= MOVING * length.max()
+    cosines = [_cosine(f[:, moving].ravel(), (total - f)[:, moving].ravel()) for f in fields]
+    return float(np.mean(cosines))
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / size if size > 1e-12 else float("nan")
+
+
+@torch.no_grad()
+def fields_alone(tokenizer: DFaceTokenizerModel, faces: torch.Tensor) -> TokenFields:
+    """Each token decoded by itself, all others null, on every face.
+
+    Args:
+        tokenizer: In evaluation mode; P positions and K codes.
+        faces: (n, 3, S, S) RGB in [0, 1], aligned crops of the tokenizer's size.
+    """
+    reader, null = MotionReader(tokenizer), tokenizer.null_action_ids()
+    still = reader.draw(faces, null.expand(len(faces), -1))
+    found = TokenFields.empty(len(null), tokenizer.config.codebook_size)
+    tokens = [(p, c) for p in range(len(null)) for c in range(found.motion.shape[1]) if c != null[p]]
+    for position, code in tqdm(tokens, desc="decoding tokens alone", unit="token", leave=False):
+        ids = null.clone()
+        ids[position] = code
+        acting = reader.draw(faces, ids.expand(len(faces), -1))
+        found.put(position, code, reader.between(still, acting))
+    return found
+
+
+@torch.no_grad()
+def fields_in_company(
+    tokenizer: DFaceTokenizerModel, pairs: TokenisedPairs, most: int = 20, seed: int = 0
+) -> TokenFields:
+    """What each token adds to the other tokens of pairs in which it occurs.
+
+    Args:
+        tokenizer: In evaluation mode; P positions and K codes.
+        pairs: Pairs that keep their onset frames.
+        most: Examples of each token at most, drawn at random.
+        seed: Draws them.
+    """
+    reader, null = MotionReader(tokenizer), tokenizer.null_action_ids().cpu()
+    found = TokenFields.empty(len(null), tokenizer.config.codebook_size)
+    rows = _examples(pairs.ids[: len(pairs.onset)], null.numpy(), found.motion.shape[1], most, seed)
+    for (position, code), chosen in tqdm(rows, desc="decoding tokens in company", unit="token", leave=False):
+        ids = torch.from_numpy(pairs.ids[chosen])
+        without = ids.clone()
+        without[:, position] = null[position]
+        onsets = pairs.frames(chosen)
+        drawn = (reader.draw(onsets, some) for some in (without, ids))
+        found.put(position, code, reader.between(*drawn))
+    return found
+
+
+def _examples(
+    ids: np.ndarray, null: np.ndarray, codes: int, most: int, seed: int
+) -> list[tuple[tuple[int, int], np.ndarray]]:
+    """Pairs to look at for every token that occurs."""
+    generator, rows = np.random.default_rng(seed), []
+    for position in range(ids.shape[1]):
+        for code in range(codes):
+            where = np.flatnonzero(ids[:, position] == code)
+            if code != null[position] and len(where):
+                rows.append(((position, code), generator.permutation(where)[:most]))
+    return rows
+
+
+@torch.no_grad()
+def additivity(tokenizer: DFaceTokenizerModel, pairs: TokenisedPairs, alone: TokenFields) -> dict[str, float]:
+    """How far the decoded motion of whole pairs is the sum of its tokens' fields alone.
+
+    Returns:
+        `cosine` (mean over pairs), `gain` (what the sums are to be multiplied by, least squares over all
+        pairs) and `r2` (explained with that gain).
+    """
+    reader, null = MotionReader(tokenizer), tokenizer.null_action_ids().cpu()
+    rows = np.arange(min(len(pairs.onset), 4 * BATCH))
+    ids, onsets = torch.from_numpy(pairs.ids[rows]), pairs.frames(rows)
+    drawn = (reader.draw(onsets, some) for some in (null.expand(len(rows), -1), ids))
+    whole = reader.between(*drawn).reshape(len(rows), -1)
+    parts = alone.motion[np.arange(ids.shape[1]), pairs.ids[rows]].sum(axis=1).reshape(len(rows), -1)
+    power = float((parts * parts).sum())
+    gain = float((whole * parts).sum()) / power if power else 0.0
+    rest = float(((whole - gain * parts) ** 2).sum() / max(float((whole * whole).sum()), 1e-12))
+    cosines = [_cosine(*pair) for pair in zip(whole, parts, strict=True)]
+    known = [value for value in cosines if np.isfinite(value)]
+    return {"cosine": float(np.mean(known)) if known else 0.0, "gain": gain, "r2": 1 - rest}
+
+
+class MotionReader:
+    """Reads motion off a tokenizer's decoder: its flow, or with the pixel head the optical flow between its
+    pictures."""
+
+    def __init__(self, tokenizer: DFaceTokenizerModel):
+        self.tokenizer = tokenizer
+        self.measured = tokenizer.config.decoder_head == "pixels"
+        self.scale = REFERENCE_SIZE / tokenizer.config.image_size
+
+    def draw(self, onsets: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
+        """What the decoder says of tokens (n, P) on onsets (n, 3, S, S): flow (n, 2, GRID, GRID), forward, or
+        pictures (n, S, S, 3) uint8."""
+        return np.concatenate([self._drawn(*part) for part in self._batches(onsets, ids)])
+
+    def between(self, still: np.ndarray, acting: np.ndarray) -> np.ndarray:
+        """Motion (n, 2, GRID, GRID) px of 128 that one drawing has beyond another."""
+        if not self.measured:
+            return acting - still
+        flows = np.stack([optical_flow(*pair) for pair in zip(still, acting, strict=True)])
+        return self._pooled(torch.from_numpy(flows).permute(0, 3, 1, 2))
+
+    def _batches(self, onsets: torch.Tensor, ids: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+        device = self.tokenizer.device
+        for start in range(0, len(onsets), BATCH):
+            yield tuple(x[start : start + BATCH].to(device) for x in (onsets, ids))
+
+    def _drawn(self, onsets: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
+        decoded = self.tokenizer.decode(onsets, ids)
+        if not self.measured:
+            return self._pooled(-decoded.flow.float())
+        pictures = decoded.reconstruction.float().clamp(0, 1).permute(0, 2, 3, 1)
+        return (pictures * 255 + 0.5).byte().cpu().numpy()
+
+    def _pooled(self, flow: torch.Tensor) -> np.ndarray:
+        return (F.adaptive_avg_pool2d(flow, GRID) * self.scale).cpu().numpy()
