@@ -45,11 +45,13 @@ def tokenize(
 def info(
     model: Annotated[str, typer.Argument(help="Checkpoint: folder or Hub id.")] = DEFAULT_CHECKPOINT,
 ) -> None:
-    """Print what a checkpoint is: sizes, classes, descriptions."""
+    """Print what a checkpoint is: sizes, classes, descriptions; of an AC4AU one, its units."""
     from dface_hf import DFaceForVideoClassification, DFaceTokenizerModel
     from dface_hf.pipelines.loading import load_config, load_model
 
-    config = load_config(model)
+    config = load_config(model, system=None)
+    if config.model_type == "ac4au":
+        return _tell_rows(_unit_detector_rows(model, config))
     whole = config.model_type == "dface"
     loaded = load_model(model, DFaceForVideoClassification if whole else DFaceTokenizerModel)
     tokens = config.tokenizer_config if whole else config
@@ -65,6 +67,29 @@ def info(
         rows["classes"] = ", ".join(label for _, label in sorted(config.id2label.items()))
         rows["text encoder"] = config.text_encoder
         rows |= {f"  {label}": text for label, text in (config.anchor_texts or {}).items()}
+    _tell_rows(rows)
+
+
+def _unit_detector_rows(model: str, config) -> dict[str, object]:
+    from dface_hf import AC4AUForActionUnitDetection, AC4AUModel
+    from dface_hf.pipelines.loading import load_model
+
+    whole = AC4AUModel.__name__ not in (config.architectures or ())
+    loaded = load_model(model, AC4AUForActionUnitDetection if whole else AC4AUModel)
+    rows = {
+        "model type": config.model_type,
+        "parameters": f"{sum(parameter.numel() for parameter in loaded.parameters()):,}",
+        "input": f"{config.num_frames} frames of {config.image_size} px",
+        "backbone": f"{list(config.stage_channels)} maps, {config.hidden_size} features",
+    }
+    if not whole:
+        return rows | {"units": "none yet: a start for training"}
+    rows["experts"] = config.num_experts if config.use_experts else "none"
+    rows["units"] = ", ".join(label for _, label in sorted(config.id2label.items()))
+    return rows | {"active from": config.unit_threshold}
+
+
+def _tell_rows(rows: dict[str, object]) -> None:
     for name, value in rows.items():
         print(f"{name:18} {value}")
 
@@ -72,22 +97,31 @@ def info(
 @app.command(
     epilog="Examples: `dface convert laq.pt dface-base` · "
     "`dface convert laq.pt dface-casme3 --classifier cls.pt --labels happy,surprise,negative,others` · "
-    "`dface convert laq_openx.pt lapa --preset lapa`"
+    "`dface convert laq_openx.pt lapa --preset lapa` · "
+    "`dface convert mobilefacenet.pth backbone --preset mobilefacenet`"
 )
 def convert(
-    original: Annotated[Path, typer.Argument(help="File of the published tokenizer's weights (.pt).")],
+    original: Annotated[Path, typer.Argument(help="File of the published weights (.pt).")],
     output: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
     image_size: Annotated[int, typer.Option(min=1, help="Side of the training images in pixels.")] = 256,
     classifier: Annotated[Path | None, typer.Option(help="File of the classifier's weights.")] = None,
     num_labels: Annotated[int | None, typer.Option(min=1, help="Number of classes, to be checked.")] = None,
     labels: Annotated[str | None, typer.Option(help="Class names in the order of the logits: a,b,c.")] = None,
-    preset: Annotated[str, typer.Option(help="dface or lapa.")] = "dface",
+    preset: Annotated[str, typer.Option(help="dface, lapa or mobilefacenet.")] = "dface",
+    channels: Annotated[
+        str, typer.Option(help="Order of colours a mobilefacenet was trained with: bgr or rgb.")
+    ] = "bgr",
 ) -> None:
-    """Turn weights of the published D-FACE, or of LAPA, into a checkpoint folder."""
+    """Turn weights of the published D-FACE, of LAPA, or of a MobileFaceNet, into a checkpoint folder.
+
+    A MobileFaceNet for face recognition (PyTorch) becomes the backbone of AC4AU.
+    """
     from dface_hf.hub import check_output, write_converted
     from dface_hf.models.dface.convert_dface_original import convert_original
 
     check_output(output)
+    if preset == "mobilefacenet":
+        return _convert_backbone(original, output, channels)
     names = None if labels is None else [name.strip() for name in labels.split(",")]
     conversion = convert_original(original, image_size, preset, classifier, num_labels, names)
     told = write_converted(conversion, output)
@@ -102,7 +136,26 @@ def convert(
         "classes": ", ".join(told["classes"]) or "none",
         "written": output,
     }
-    for name, value in rows.items():
-        print(f"{name:18} {value}")
+    _tell_rows(rows)
     for note in conversion.notes:
         console.print(f"[yellow]{escape(note)}[/]")
+
+
+def _convert_backbone(original: Path, output: Path, channels: str) -> None:
+    from dface_hf.hub import write_backbone
+    from dface_hf.models.ac4au.convert_mobilefacenet import convert_mobilefacenet
+
+    conversion = convert_mobilefacenet(original, channels)
+    told, config = write_backbone(conversion, output), conversion.model.config
+    rows = {
+        "tensors read": f"{told['tensors']}, all placed",
+        "left aside": ", ".join(conversion.aside) or "nothing",
+        "stages": f"{list(config.stage_channels)} maps, {list(config.stage_depths)} residual blocks",
+        "image size": f"{config.image_size} px",
+        "embedding": config.hidden_size,
+        "written": output,
+    }
+    _tell_rows(rows)
+    if channels == "bgr":
+        told = "the network is taken to see blue, green, red; if it was trained on RGB: --channels rgb"
+        console.print(told, markup=False, style="yellow")

@@ -12,6 +12,7 @@ from rich.markup import escape
 from dface_hf import DEFAULT_CHECKPOINT
 
 from .app import app, console
+from .cross_validating_units import EXAMPLE, MODELS, UNITS_TASK, check_task, cross_validate_units
 from .learning import Precision
 
 DEFAULT = "dface"
@@ -22,20 +23,27 @@ EXAMPLES = (
     "--data data/casme2 --data data/samm --data data/smic --scheme composite3 --model dface --model ststnet "
     "--model svm --seeds 3 --output runs/cde",
     "--data data/casme2 --scheme casme2_5 --ablation all --output runs/ablations",
+    EXAMPLE,
 )
 
 
 @app.command(
     epilog="Examples:\n\n"
     + "".join(f"`dface cross-validate {one}`\n\n" for one in EXAMPLES)
+    + f"Models of action units: {MODELS}.\n\n"
     + "Interrupted? The same again with `--resume`."
 )
 def cross_validate(
     data: Annotated[
         list[str], typer.Option(help="Prepared clips, as `dface prepare` leaves them; repeatable.")
     ],
-    scheme: Annotated[str, typer.Option(help="Class scheme; an unknown name lists all.")],
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    scheme: Annotated[
+        str | None, typer.Option(help="Class scheme, for --task emotions; an unknown name lists all.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option(help="emotions, or action-units (see the epilog for models).")
+    ] = "emotions",
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,7 +94,8 @@ def cross_validate(
     plot: Annotated[bool, typer.Option(help="Draw scores and tokens.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
-    """Train and test models on every fold of a protocol: UF1, UAR and accuracy, pooled, with intervals."""
+    """Train and test models on every fold of a protocol: UF1, UAR and accuracy, pooled, with intervals; or F1
+    of action units."""
     from dface_hf.pipelines.records import check_target, write_text
     from dface_hf.training.cross_validate import CrossValidationConfig, checked_folds
     from dface_hf.training.cross_validate import cross_validate as run
@@ -95,6 +104,13 @@ def cross_validate(
     config = CrossValidationConfig(protocol, k, _seeds(seeds, seed), report_oracle_epoch)
     check_target(json_file, [])
     options = _recipe_options(epochs, batch_size, learning_rate, mixed_precision)
+    only_emotions = {"--scheme": scheme, "--train-tokenizer": train_tokenizer}
+    only_emotions |= {
+        "--reselect-keyframes": reselect_keyframes,
+        "--report-oracle-epoch": report_oracle_epoch,
+    }
+    if check_task(task, only_emotions) == UNITS_TASK:
+        return cross_validate_units(data, model, ablation, options, config, output, resume, json_file)
     ablations = _ablations(ablation or [])
     candidates = _candidates(model or [DEFAULT], scheme, options, ablations, train_tokenizer, text_encoder)
     table = read_clips(data, scheme, reselect_keyframes)
@@ -160,7 +176,7 @@ def _candidates(
             found.append(baseline_named(name, options))
             continue
         template = _template(DEFAULT_CHECKPOINT if name == DEFAULT else name, scheme, text_encoder)
-        row = DEFAULT if name == DEFAULT else re.sub(r"[^\w.]+", "-", name).strip("-.")
+        row = DEFAULT if name == DEFAULT else _row_name(name, models)
         source = "dface-mini" if name == DEFAULT else name
         one = kind(row, template, replace(DFACE_RECIPE, **options), source)
         found += [one, *(without(one, ablation) for ablation in ablations)]
@@ -168,6 +184,17 @@ def _candidates(
     if not heads and (ablations or train_tokenizer):
         raise ValueError("--ablation and --train-tokenizer are about D-FACE; give --model dface, too")
     return found
+
+
+def _row_name(checkpoint: str, models: list[str]) -> str:
+    """A checkpoint's folder, or that of its run; the whole path only where two have the same."""
+
+    def last(name: str) -> str:
+        path = Path(name).resolve()
+        return path.parent.name if path.name == "model" else path.name
+
+    alone = [last(name) for name in models].count(last(checkpoint)) == 1
+    return re.sub(r"[^\w.]+", "-", last(checkpoint) if alone else checkpoint).strip("-.")
 
 
 def _template(checkpoint: str, scheme: str, text_encoder: str):
@@ -249,5 +276,5 @@ def _plot(document: dict, candidates: list, table, output: Path) -> None:
             drawn.add(candidate.source)
             size = candidate.template.config.tokenizer_config.codebook_size
             tokens = candidate.tokens(table)[0].numpy()
-            figure = plot_tokens(tokens, table.clips.labels, document["labels"], size, candidate.source)
+            figure = plot_tokens(tokens, table.clips.labels, document["labels"], size, candidate.name)
             save_figure(figure, output / f"tokens{suffix}.png")

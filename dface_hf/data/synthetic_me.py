@@ -213,17 +213,23 @@ def _plan_clip(corpus, number, subject, emotion, seed, amplitude, fields: Action
     word = words[int(torch.randint(len(words), (1,), generator=generator))]
     sets = emotion_action_sets(word)
     chosen = sets[int(torch.multinomial(torch.tensor([s.probability for s in sets]), 1, generator=generator))]
-    one_side = "LR"[int(torch.rand(1, generator=generator) < 0.5)]
-    alone = torch.rand(len(chosen.units), generator=generator) < 0.1
-    sides = tuple(
-        one_side if _sided(fields, unit) and (chosen.unilateral or alone[i]) else ""
-        for i, unit in enumerate(chosen.units)
-    )
+    sides = draw_sides(fields, chosen.units, chosen.unilateral, generator)
     low, high = amplitude
     peak = low * (high / low) ** torch.rand(1, generator=generator).item()
     peak *= max(RELATIVE_AMPLITUDE.get(unit, 1.0) for unit in chosen.units)
     course = draw_time_course(generator)
     return ClipPlan(f"{corpus}_{number + 1:03d}", f"sub{subject}", emotion, chosen.units, sides, peak, course)
+
+
+def draw_sides(
+    fields: ActionFields, units: tuple[int, ...], unilateral: bool, generator: torch.Generator
+) -> tuple[str, ...]:
+    """Per unit "", "L" or "R": one side for all of a unilateral set, and for one unit in ten of others."""
+    one_side = "LR"[int(torch.rand(1, generator=generator) < 0.5)]
+    alone = torch.rand(len(units), generator=generator) < 0.1
+    return tuple(
+        one_side if _sided(fields, unit) and (unilateral or alone[i]) else "" for i, unit in enumerate(units)
+    )
 
 
 def _sided(fields: ActionFields, unit: int) -> bool:
@@ -248,7 +254,7 @@ def _row(corpus: str, clip: ClipPlan, face, seed: int, fields: ActionFields, rec
     source, generator = CORPORA[corpus], seeded("clip", corpus, seed, clip.clip_id)
     nuisances = NuisanceConfig(grey=float(source.grey), pose=1.5, pose_rotation=1.5, pose_scale=0.02)
     margin = round(0.1 * source.fps)
-    weights = _weights(fields, clip, generator)
+    weights = field_weights(fields, clip, generator)
     _, truth = clip.course.frames(source.fps, margin, margin)
     onset, apex, offset = jitter_labels(truth, generator, recipe["label_jitter"])
     offset = min(offset, truth[2] + margin)
@@ -273,7 +279,7 @@ def _row(corpus: str, clip: ClipPlan, face, seed: int, fields: ActionFields, rec
         "clip_id": clip.clip_id,
         "corpus": f"SyntheticME-{corpus}",
         "subject": clip.subject,
-        "frames": [{"bytes": _png(picture), "path": None} for picture in pictures],
+        "frames": [{"bytes": png_bytes(picture), "path": None} for picture in pictures],
         "path": None,
         "fps": float(source.fps),
         "onset": onset,
@@ -285,11 +291,12 @@ def _row(corpus: str, clip: ClipPlan, face, seed: int, fields: ActionFields, rec
     }
 
 
-def _png(picture: np.ndarray) -> bytes:
+def png_bytes(picture: np.ndarray) -> bytes:
+    """A picture (height, width, 3) uint8 RGB as a PNG file."""
     return cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
 
 
-def _weights(fields: ActionFields, clip: ClipPlan, generator: torch.Generator) -> torch.Tensor:
+def field_weights(fields: ActionFields, clip: ClipPlan, generator: torch.Generator) -> torch.Tensor:
     """Field weights (K,) whose largest motion is the clip's peak; two-sided units are a little uneven."""
     sides = {"L": "_left", "R": "_right"}
     units: dict[int | str, float] = {}

@@ -14,9 +14,18 @@ from transformers import (
 )
 from transformers.image_processing_utils import BaseImageProcessor
 
-from dface_hf.models import DFaceConfig, DFaceForVideoClassification, DFaceTokenizerConfig
+from dface_hf.models import (
+    AC4AUConfig,
+    AC4AUForActionUnitDetection,
+    DFaceConfig,
+    DFaceForVideoClassification,
+    DFaceTokenizerConfig,
+)
 
+from .action_units import ActionUnitDetectionPipeline
 from .recognition import MicroExpressionRecognitionPipeline
+
+SYSTEMS = {"D-FACE": (DFaceConfig, DFaceTokenizerConfig), "AC4AU": (AC4AUConfig,)}
 
 
 class CheckpointError(ValueError):
@@ -27,11 +36,12 @@ class CheckpointError(ValueError):
         super().__init__(f"{checkpoint}: {' '.join(lines[:3])[:400]}")
 
 
-def load_config(checkpoint: str | Path) -> PreTrainedConfig:
-    """Read the configuration of a D-FACE checkpoint: a classifier with its tokenizer, or a tokenizer.
+def load_config(checkpoint: str | Path, system: str | None = "D-FACE") -> PreTrainedConfig:
+    """Read the configuration of a checkpoint, of D-FACE a classifier with its tokenizer, or a tokenizer.
 
     Args:
         checkpoint: Folder or Hub id.
+        system: Key of `SYSTEMS` that the checkpoint must be of; None for any of them.
 
     Raises:
         CheckpointError: If there is none, it cannot be read, or it is that of another system.
@@ -46,8 +56,10 @@ def load_config(checkpoint: str | Path) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(name)
     except Exception as error:  # noqa: BLE001 - a broken file makes the loader raise anything
         raise CheckpointError(name, f"cannot read config.json: {error}") from error
-    if not isinstance(config, (DFaceConfig, DFaceTokenizerConfig)):
-        raise CheckpointError(name, f"config.json is of a {config.model_type!r} model, not of D-FACE")
+    known = SYSTEMS if system is None else {system: SYSTEMS[system]}
+    if not isinstance(config, sum(known.values(), ())):
+        told = f"config.json is of a {config.model_type!r} model, not of {' or '.join(known)}"
+        raise CheckpointError(name, told)
     return config
 
 
@@ -66,7 +78,8 @@ def load_model(
     Raises:
         CheckpointError: If configuration or weights cannot be used.
     """
-    config = load_config(checkpoint)
+    system = next(name for name, configs in SYSTEMS.items() if model_class.config_class in configs)
+    config = load_config(checkpoint, system)
     if isinstance(config, DFaceTokenizerConfig) and model_class.config_class is not DFaceTokenizerConfig:
         raise CheckpointError(checkpoint, "holds a tokenizer only; a D-FACE classifier is needed")
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, with the sizes
@@ -123,9 +136,19 @@ def load_recogniser(checkpoint: str | Path, device: str | None = None) -> MicroE
     return load_pipeline("micro-expression-recognition", checkpoint, device)
 
 
-def load_pipeline(task: str, checkpoint: str | Path, device: str | None = None) -> Pipeline:
-    """Return the pipeline of one of the package's tasks; arguments and errors as for `load_recogniser`."""
-    model, processor = load_model(checkpoint), load_processor(checkpoint)
+def load_unit_detector(checkpoint: str | Path, device: str | None = None) -> ActionUnitDetectionPipeline:
+    """Return the action-unit pipeline of an AC4AU checkpoint; else as `load_recogniser`."""
+    return load_pipeline("action-unit-detection", checkpoint, device, AC4AUForActionUnitDetection)
+
+
+def load_pipeline(
+    task: str,
+    checkpoint: str | Path,
+    device: str | None = None,
+    model_class: type[PreTrainedModel] = DFaceForVideoClassification,
+) -> Pipeline:
+    """Return the pipeline of one of the package's tasks; else as `load_recogniser`."""
+    model, processor = load_model(checkpoint, model_class), load_processor(checkpoint)
     try:
         return pipeline(task, model=model, image_processor=processor, device=device or "cpu")
     except (RuntimeError, AssertionError, ValueError) as error:

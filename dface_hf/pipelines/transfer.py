@@ -12,7 +12,6 @@ from transformers import BatchFeature, Pipeline
 from dface_hf.faces import (
     ClipError,
     ClipEvents,
-    Face,
     FaceDetector,
     FaceEvent,
     align,
@@ -23,6 +22,7 @@ from dface_hf.faces import (
     optical_flow,
 )
 from dface_hf.faces.course import read_course
+from dface_hf.faces.event_crops import similarity_in_box
 from dface_hf.faces.events import MAX_SIDE
 from dface_hf.faces.images import to_rgb
 from dface_hf.faces.moving import MovingFace
@@ -245,8 +245,7 @@ def _course(source: Any, event: FaceEvent, fps: float | None) -> np.ndarray:
     """How the event unfolds, measured in the clip."""
     frames = open_frames(source, fps=fps, max_side=MAX_SIDE)
     onset = frames.read([event.onset])[event.onset].image
-    face = Face(tuple(value * frames.scale for value in event.box), 1.0)
-    similarity = fit_similarity(*locate(onset, face))
+    similarity = similarity_in_box(onset, [value * frames.scale for value in event.box])
     return read_course(frames, similarity, event.onset, event.apex, event.offset)
 
 

@@ -4,11 +4,11 @@ import torch
 
 
 def split_frequencies(states: torch.Tensor, dim: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split features over time by a real discrete Fourier transform.
+    """Split features over time into bin 0 of a real discrete Fourier transform and all others.
 
     The constant part says who and where, the changing part what moved. The paper's equation for the inverse
-    adds the conjugate half to all bins, which counts the Nyquist bin of an even number of frames twice; this
-    is the true inverse (irfft), so that the changing part is the features minus their mean over time.
+    adds the conjugate half to all bins, which counts the Nyquist bin of an even number of frames twice; the
+    true inverse (irfft) gives the features minus their mean over time, and that is what is computed here.
 
     Args:
         states: Features of any shape, real, with time along `dim`.
@@ -19,13 +19,10 @@ def split_frequencies(states: torch.Tensor, dim: int = 1) -> tuple[torch.Tensor,
         part (DC), the real part of bin 0, without `dim`. As in the paper the transform is not normalised, so
         that the constant part is T times the mean.
     """
-    # In float32: there is no Fourier transform of bfloat16, and the mean must cancel.
-    spectrum = torch.fft.rfft(states.float(), dim=dim)
-    constant = spectrum.select(dim, 0).real
-    changing = spectrum.narrow(dim, 1, spectrum.shape[dim] - 1)
-    changing = torch.cat([torch.zeros_like(spectrum.narrow(dim, 0, 1)), changing], dim=dim)
-    changing = torch.fft.irfft(changing, n=states.shape[dim], dim=dim)
-    return changing.to(states.dtype), constant.to(states.dtype)
+    # Without complex numbers, which exported graphs do not know; in float32, for the mean must cancel.
+    total = states.float().sum(dim=dim, keepdim=True)
+    changing = states.float() - total / states.shape[dim]
+    return changing.to(states.dtype), total.squeeze(dim).to(states.dtype)
 
 
 __all__ = ["split_frequencies"]

@@ -1,0 +1,112 @@
+"""Train the embedded checkpoint `ac4au-mini` on the three synthetic corpora of action units.
+
+Pretrains the backbone on procedural faces, trains on four people in five of each corpus for fixed epochs,
+scores on the others, beside D-FACE's tokens and a guess of all units, and writes weights, report and card.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dface_hf import AC4AU_CHECKPOINT, DEFAULT_CHECKPOINT, AC4AUImageProcessor, DFaceTokenizerModel
+from dface_hf.data.protocols import Fold
+from dface_hf.data.synthetic_au import AU_CORPORA, LICENSE, write_au_corpora
+from dface_hf.data.unit_clips import UnitClips, read_unit_clips
+from dface_hf.hub.cards import REPORT, checkpoint_card
+from dface_hf.metrics import au_scores
+from dface_hf.pipelines.loading import load_model
+from dface_hf.training.checkpointing import write_folder, write_json
+from dface_hf.training.cost import read_cost
+from dface_hf.training.cross_validate_scores import machine
+from dface_hf.training.pretrain_faces import FACES_RECIPE, PEOPLE, people_stream, pretrain_backbone
+from dface_hf.training.train_units import AC4AU_MINI, AC4AU_RECIPE, predict_units, train_units
+from dface_hf.training.unit_rows import TokenRow
+
+SIZE = 64  # of the crops, px
+SCORED = "synthetic clips of unseen people, the corpora that it was trained on"
+
+
+def main() -> None:
+    options = parse_arguments()
+    torch.set_num_threads(options.threads)
+    work = Path(options.work)
+    clips = read_unit_clips(write_au_corpora(work / "corpora", options.clips, SIZE), AC4AU_MINI.image_size)
+    fold = people_held_out(clips)
+    faces, stream = replace(FACES_RECIPE, epochs=options.blocks), people_stream(AC4AU_MINI)
+    start, _ = pretrain_backbone(AC4AU_MINI, stream, PEOPLE, faces, folder=work / "pretraining")
+    recipe, backbone = replace(AC4AU_RECIPE, epochs=options.epochs), start.backbone.state_dict()
+    model = train_units(AC4AU_MINI, clips, fold.train, recipe, 0, work / "mini", backbone)
+    report = make_report(clips, fold, predict_units(model, clips.frames[fold.test]), recipe, options)
+    size = {"height": AC4AU_MINI.image_size, "width": AC4AU_MINI.image_size}
+
+    def fill(partial: str) -> None:
+        model.save_pretrained(partial)
+        AC4AUImageProcessor(size=size, num_frames=AC4AU_MINI.num_frames).save_pretrained(partial)
+        write_json(Path(partial) / REPORT, report)
+        (Path(partial) / "README.md").write_text(checkpoint_card(partial), encoding="utf-8")
+
+    write_folder(options.output, fill)
+    print({name: round(value["f1"], 3) for name, value in report["units"].items()})
+
+
+def people_held_out(clips: UnitClips) -> Fold:
+    """The last fifth of the people of each corpus for the scores."""
+    corpora, subjects = np.array(clips.corpora), np.array(clips.subjects)
+    test = np.zeros(len(clips), bool)
+    for corpus in np.unique(corpora):
+        people = np.unique(subjects[corpora == corpus])
+        test |= (corpora == corpus) & np.isin(subjects, people[-max(1, len(people) // 5) :])
+    return Fold("people held out", np.flatnonzero(~test), np.flatnonzero(test))
+
+
+def make_report(clips: UnitClips, fold: Fold, logits: np.ndarray, recipe, options) -> dict:
+    """What the card tells."""
+    truth, corpora = clips.shown[fold.test], np.array(clips.corpora)[fold.test].tolist()
+    tokens = TokenRow("dface", load_model(DEFAULT_CHECKPOINT, DFaceTokenizerModel), "dface-mini")
+    others = {
+        "all units in every clip": np.ones_like(logits),
+        "D-FACE's tokens and logistic regressions, which are given the apex": tokens.run(
+            clips, fold, 0, Path()
+        ),
+    }
+    scores = au_scores(truth, logits, clips.units, corpora)
+    scores["baselines"] = {name: au_scores(truth, said, clips.units)["f1"] for name, said in others.items()}
+    work, words = Path(options.work), (Path(word).name if "/" in word else word for word in sys.argv[1:])
+    parts = {"backbone": work / "pretraining", "AC4AU": work / "mini"}
+    return {
+        "name": "ac4au-mini",
+        "license": "apache-2.0",
+        "protocol": f"{len(fold.train)} clips to train on, {len(fold.test)} of other people to score.",
+        "units": {SCORED: scores},
+        "data": [
+            f"SyntheticAU-{name}: clips of procedural faces at {recipe.fps} frames a second ({LICENSE})"
+            for name, recipe in AU_CORPORA.items()
+        ],
+        "training": {"epochs": recipe.epochs, "learning_rate": recipe.learning_rate, "seed": 0,
+                     "batch_size": recipe.batch_size},
+        "cost": [{"part": name} | one for name, path in parts.items() for one in read_cost(path)],
+        "command": " ".join(["python examples/make_ac4au_mini.py", *words]),
+    } | machine()  # fmt: skip
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default=AC4AU_CHECKPOINT, help="folder of the checkpoint")
+    parser.add_argument("--work", default="runs/action-units", help="folder of the resumable run")
+    parser.add_argument("--clips", type=int, help="of each corpus, instead of the recipe's")
+    parser.add_argument(
+        "--blocks", type=int, default=FACES_RECIPE.epochs, help="of 50 steps of the pretraining"
+    )
+    parser.add_argument("--epochs", type=int, default=AC4AU_RECIPE.epochs)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
