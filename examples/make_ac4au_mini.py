@@ -103,7 +103,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--blocks", type=int, default=FACES_RECIPE.epochs, help="of 50 steps of the pretraining"
     )
-    parser.add_argument("--epochs", type=int, default=AC4AU_RECIPE.epochs)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 

@@ -90,19 +90,18 @@ def redrawn(face: StillFace, ids: list[int]) -> NDArray[np.uint8]:
     return (decoded[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255 + 0.5).astype(np.uint8)
 
 
-def moving(face: StillFace, flow: torch.Tensor) -> MovingFace:
-    """The picture with a motion (S, S, 2) that it can make."""
-    return MovingFace(face.image, face.similarity, flow.float().cpu().numpy())
+def moving(face: StillFace, flow: NDArray[np.float32]) -> MovingFace:
+    """The picture with a motion (S, S, 2), backward flow in aligned units, that it can make."""
+    return MovingFace(face.image, face.similarity, flow)
 
 
-def arrows(flow: torch.Tensor) -> NDArray[np.float32]:
+def arrows(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean motion of the cells of a grid over the aligned face.
 
     Returns:
         (CELLS, CELLS, 2): where skin goes, in pixels of a 128 px face, x to the right, y down.
     """
-    coarse = cv2.resize(flow.float().cpu().numpy(), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-    return -64 * coarse
+    return -64 * cv2.resize(flow, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
 
 
 @torch.inference_mode()

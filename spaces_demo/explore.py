@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dface_hf.analysis import motion_picture
+from dface_hf.analysis.face_regions import main_region
 from dface_hf.analysis.style import ACCENT, rgb
 from dface_hf.faces import align
 
@@ -31,7 +32,7 @@ STARTS = {
     "Frown": {4: 2.5, 7: 1.0},
     "Nose wrinkled": {9: 2.5},
 }
-HEAT_FULL = 1.0  # px of a 128 px face
+HEAT_FULL, STILL = 1.0, 0.05  # px of a 128 px face
 DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
 # A click on a button of the page tells which one.
 CHOOSE = """element.addEventListener('click', event => {
@@ -74,11 +75,11 @@ def act(face: str | None, tokens: str, position: float, strength: float) -> Show
 @on_gpu
 def _act(face: StillFace, ids: list[int], position: int, strength: float) -> Shown:
     others = [ids[:position] + [code] + ids[position + 1 :] for code in range(codebook_size())]
-    flow, *variants = flows(face, [ids, *others])
+    flow, *variants = flows(face, [ids, *others]).float().cpu().numpy()
     motion = moving(face, flow)
     level = min(strength, motion.most)
     picture = motion.at(level)
-    told = _told(ids, arrows(flow) * level, strength, level)
+    told = _told(ids, flow, strength, level)
     drawn, times, longest = motion_picture(face.crop, align(picture, face.similarity, len(face.crop)))
     page = fill(
         "action",
@@ -87,7 +88,7 @@ def _act(face: StillFace, ids: list[int], position: int, strength: float) -> Sho
         acting=data_uri(face.square(picture), ".webp"),
         motion=data_uri(drawn),
         arrows=f"arrows × {times}, longest {longest:.1f} px",
-        heat=data_uri(_heat(face.crop, np.asarray(flow.cpu()) * level)),
+        heat=data_uri(_heat(face.crop, flow * level)),
         redrawn=data_uri(redrawn(face, ids)),
         size=len(face.crop),
         strength=level,
@@ -97,15 +98,15 @@ def _act(face: StillFace, ids: list[int], position: int, strength: float) -> Sho
     return Shown(picture, page, grid, _palette(added, ids, position), told)
 
 
-def _told(ids: list[int], motion: NDArray[np.float32], strength: float, level: float) -> str:
-    """What moves, in one sentence; `motion` (CELLS, CELLS, 2) in px of a 128 px face."""
+def _told(ids: list[int], flow: NDArray[np.float32], strength: float, level: float) -> str:
+    """What moves, in one sentence; `flow` (S, S, 2) is backward, in aligned units."""
     if not any(ids):
         return "The null action: sixteen times code 0, and nothing moves."
-    length = np.linalg.norm(motion, axis=-1)
-    row, column = np.unravel_index(int(length.argmax()), length.shape)
-    at = place(4 * (row * 4 // CELLS) + column * 4 // CELLS)
-    acting = sum(code > 0 for code in ids)
-    told = f"{acting} of {len(ids)} positions act. The largest motion: {at}, {_way(motion[row, column])}."
+    region = main_region(-64 * level * flow.transpose(2, 0, 1), least=STILL)
+    most = (
+        f"most of all the {region}: {_way(_strongest(arrows(flow) * level))}" if region else "nothing moves"
+    )
+    told = f"{sum(code > 0 for code in ids)} of {len(ids)} positions act; {most}."
     if level < strength:
         told += f" Strength {strength:g} would fold the face over itself: {level:.2g} is shown."
     return told
@@ -114,7 +115,7 @@ def _told(ids: list[int], motion: NDArray[np.float32], strength: float, level: f
 def _way(vector: NDArray[np.float32]) -> str:
     """A motion in words, in px of a 128 px face."""
     length = float(np.hypot(*vector))
-    if length < 0.05:
+    if length < STILL:
         return "still"
     eighth = round(math.atan2(vector[1], vector[0]) / (math.pi / 4)) % 8
     return f"{DIRECTIONS[eighth]}, {length:.1f} px of a 128 px face"

@@ -27,6 +27,7 @@ EMPTY = """<section class="dface empty"><ol class="steps">
 </ol></section>"""
 NO_TEXT = "⚠️ The text encoder is not installed here: sentences cannot be compared (`dface-hf[text]`)."
 
+Bar = tuple[str, float, float, str]  # name, left edge and width in percent, number
 # On a phone the result is below the screen.
 TO_RESULT = """() => {
   if (innerWidth < 700) document.querySelector('#result')?.scrollIntoView({behavior: 'smooth'});
@@ -96,9 +97,21 @@ def show(result: dict[str, Any]) -> str:
         event["similarity_rows"] = [
             (name, left, width, f"{value:+.2f}") for name, value, left, width in event["similarities"]
         ]
-    sentences = [(event.get("explanation") or {}).get("sentence") for event in result["events"]]
-    values |= {"sentences": sentences, "hidden": max(0, len(result["events"]) - PICTURED)}
+        event |= _why(event["explanation"]) if event["explanation"] else {}
+    values["hidden"] = max(0, len(result["events"]) - PICTURED)
     return fill("recognition", seconds=result["frames"] / result["fps"], **values)
+
+
+def _why(told: dict[str, Any]) -> dict[str, list[Bar]]:
+    """Bars of the action units that the tokens decode to, and of how much the label needs each token."""
+    units = [
+        (f"{unit} {name}, {side}", 0, width, f"{px:.2f}") for unit, name, side, px, width in told["units"]
+    ]
+    tokens = [
+        (f"{token['position']} {token['region'] or ''}", 0, width, f"{token['weight']:+.2f}")
+        for token, width in told["tokens"]
+    ]
+    return {"unit_rows": units, "token_rows": tokens}
 
 
 def describe(tokens: str | None, descriptions: str | None) -> str:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import skimage.data
 
@@ -104,7 +105,10 @@ def _portrait(name: str) -> np.ndarray:
     face = procedural_faces(1, 256, seed=PAINTED[name])[0].permute(1, 2, 0).numpy()
     edge = len(face) // 5
     pixels = (face * 255 + 0.5).astype(np.uint8)
-    return np.pad(pixels, [(edge, edge), (edge, edge), (0, 0)], mode="edge")
+    around = np.pad(pixels, [(edge, edge), (edge, edge), (0, 0)], mode="edge")
+    around = cv2.GaussianBlur(around, (0, 0), edge / 4)
+    around[edge:-edge, edge:-edge] = pixels
+    return around
 
 
 def _animated(image: np.ndarray, units: dict[int, float]):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
+from dface_hf.analysis.face_regions import FACE_REGIONS
+
 from .engine import classifier
 from .limits import refuse
-
-# Of the 4 x 4 grid over the aligned face; left and right as in the picture.
-ROWS = ("forehead", "brows and eyes", "nose and cheeks", "mouth and chin")
-COLUMNS = ("far left", "left", "right", "far right")
 
 
 def read_tokens(text: str | None) -> list[int]:
@@ -43,5 +42,7 @@ def write_tokens(ids: Sequence[int]) -> str:
 
 
 def place(position: int) -> str:
-    """Where a position of the grid lies on the face, such as "brows, left"."""
-    return f"{ROWS[position // 4]}, {COLUMNS[position % 4]}"
+    """The part of the face next to a position of the 4 x 4 grid; left and right are the person's."""
+    row, column = divmod(position, 4)
+    x, y = (column + 0.5) / 2 - 1, (row + 0.5) / 2 - 1
+    return min(FACE_REGIONS, key=lambda name: math.dist(FACE_REGIONS[name], (x, y)))

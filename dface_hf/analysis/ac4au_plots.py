@@ -64,19 +64,11 @@ def plot_energies(reading: UnitReading, frames: np.ndarray, clip: int, title: st
     apart = 0.2  # inches that set DC off from the frames
     step = (WIDTH - 2 * MARGIN - apart + 0.08) / (count + 1)
     side = step - 0.08
-    lower = 0.95 + 3 * (side + 0.42)
+    rows = _rows_of_pictures(reading, frames[clip], clip)
+    lower = 0.95 + len(rows) * (side + 0.42)
     figure = Figure(figsize=(WIDTH, lower + 2.1), facecolor="white")
     told = "AC: changes from frame to frame   ·   DC: the mean of all frames   ·   brighter is stronger"
     _header(figure, f"{title}: what changes and what stays", told)
-    rows = (
-        ("one clip, its frames and their mean", frames[clip], frames[clip].mean(axis=0).astype(np.uint8)),
-        ("AC and DC of this clip", reading.changing_map[clip], reading.constant_map[clip]),
-        (
-            f"AC and DC, mean of {_clips(len(reading))}",
-            reading.changing_map.mean(0),
-            reading.constant_map.mean(0),
-        ),
-    )
     for row, (name, changing, constant) in enumerate(rows):
         top = 0.95 + row * (side + 0.42)
         figure.text(MARGIN / WIDTH, 1 - (top + 0.14) / figure.get_figheight(), name, size=9, color=INK)
@@ -147,6 +139,18 @@ def plot_subjects(plane: np.ndarray, subjects: Sequence[str], title: str = "DC")
     note = f"subject and clips; {rest} more in grey" if rest else "subject and clips"
     axes.legend(handles, labels, title=note, title_fontsize=8.5, alignment="left", **place)
     return figure
+
+
+def _rows_of_pictures(reading: UnitReading, frames: np.ndarray, clip: int) -> list[tuple]:
+    """Title, a picture for each frame, and one for what stays; the last row only where there are others."""
+    rows = [
+        ("one clip, its frames and their mean", frames, frames.mean(axis=0).astype(np.uint8)),
+        ("AC and DC of this clip", reading.changing_map[clip], reading.constant_map[clip]),
+    ]
+    if len(reading) > 1:
+        title = f"AC and DC, mean of {_clips(len(reading))}"
+        rows.append((title, reading.changing_map.mean(axis=0), reading.constant_map.mean(axis=0)))
+    return rows
 
 
 def _picture(axes: Axes, picture: np.ndarray, top: float) -> None:

@@ -19,6 +19,7 @@ SHOWN = (2, 3)
 THUMB, CAPTION = 1.18, 0.34  # inches
 GAP, HEADER, TITLE = 0.22, 1.0, 0.3
 NAMED = 2  # units named below a code
+REST = 0.04  # of the full length: what moves less is drawn as rest
 
 
 def plot_poster(document: dict[str, Any], alone: TokenFields, company: TokenFields) -> Figure:
@@ -118,7 +119,11 @@ def _field(axes: Axes, token: dict[str, Any], fields: tuple[TokenFields, TokenFi
     at = token["position"], token["code"]
     if found.peak[at] > STILL:
         full = max(float(found.peak[at]), 2 * found.faint())
-        picture = flow_to_rgb(found.motion[at].transpose(1, 2, 0), full)
+        length = found.length[at] / full
+        shown = found.motion[at] * np.where(
+            length > REST, (1 - REST / np.maximum(length, REST)) / (1 - REST), 0
+        )
+        picture = flow_to_rgb(shown.transpose(1, 2, 0), full)
         axes.imshow(picture, extent=(-1, 1, 1, -1), interpolation="bicubic")
     for line in face_outline():
         axes.plot(*line.T, color=INK, lw=0.6, alpha=0.55)

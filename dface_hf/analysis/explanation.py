@@ -1,10 +1,10 @@
-"""Why an event got its label: the tokens that matter, what they move, and that in the words of FACS.
+"""Why an event got its label: what the face does in FACS words, the tokens that matter, what they move.
 
-A token matters by deletion: how much the label's log-odds (its score against all others) fall when this token
-alone becomes the null token. What it moves is decoded: the motion of all tokens minus the motion without it.
-Attention weights are not used: they are nearly even.
-
-What is told is what the model reads and draws, which need not be what the face does.
+The action units are read from the optical flow of the pair (`unit_reading`), not from tokens. A token matters
+by deletion: how much the label's log-odds (its score against all others) fall when this token alone becomes
+the null token; attention weights are not used, for they are nearly even. What a token moves is decoded: the
+motion of all tokens minus the motion without it. Where `agreement` is low, the tokens say something else than
+the face does, and so may the label.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dface_hf.actions import get_action_unit
+from dface_hf.faces import optical_flow
 from dface_hf.models import DFaceForVideoClassification, DFaceTokenizerModel
 from dface_hf.synthesis.nuisances import REFERENCE_SIZE
 
 from .face_regions import main_region
-from .unit_reading import GRID, SIDES, name_amplitudes, read_units
+from .unit_reading import FLOW_FLOOR, GRID, SIDES, motion_agreement, name_amplitudes, read_units
 
 NO_UNIT = "no clear action unit"
-NO_MOTION = "motion unknown, this model's decoder draws pixels"
 BATCH = 64
+PX = GRID / REFERENCE_SIZE
+"""Pixels of the grid in a pixel of a 128 px crop."""
 ONE_SIDE = 0.3
 """A unit counts as one-sided when the weaker side has less than this share of the stronger."""
 UNEVEN = 0.6
@@ -42,59 +44,73 @@ class Explanation:
         tokens: Those that are not null, the weightiest first: `position` (raster order), `code`, `weight`
             (fall of the label's log-odds without it, nats; negative where it speaks for another label),
             `region` (of `FACE_REGIONS`, where it moves most; None where it moves nothing, or unknown).
-        action_units: Active units, the strongest first: ``{"AU12": {"left": px, "right": px}}``, px of a
-            128 px crop as decoded (tokens keep a motion's pattern better than its length), person's sides.
+        action_units: Active units, the strongest first: ``{"AU12": {"left": px, "right": px}}``, largest
+            motion in px of a 128 px crop, of the person's sides.
         sentence: The units in words.
-        motion: (2, GRID, GRID) forward motion (dx, dy) that the tokens decode to, px of a 128 px crop; None
-            when the decoder tells none.
+        agreement: Cosine, over the face, of the motion that the tokens decode to with the optical flow; None
+            when the decoder tells no motion.
+        motion: (2, GRID, GRID) forward motion (dx, dy) that the tokens decode to, px of a 128 px crop (tokens
+            keep a motion's pattern better than its length); None likewise.
         saliency: (GRID, GRID) in [0, 1], where the tokens that speak for the label move; None likewise.
     """
 
     tokens: list[dict[str, Any]]
     action_units: dict[str, dict[str, float]]
     sentence: str
+    agreement: float | None = None
     motion: NDArray[np.float32] | None = None
     saliency: NDArray[np.float32] | None = None
 
     @property
     def plain(self) -> dict[str, Any]:
-        """What goes into JSON: tokens, action_units and sentence."""
-        return {"tokens": self.tokens, "action_units": self.action_units, "sentence": self.sentence}
+        """What goes into JSON: tokens, action_units, sentence and agreement."""
+        names = ("tokens", "action_units", "sentence", "agreement")
+        return {name: getattr(self, name) for name in names}
 
 
 @torch.no_grad()
 def explain(
-    model: DFaceForVideoClassification, onsets: torch.Tensor, action_ids: torch.Tensor, labels: torch.Tensor
+    model: DFaceForVideoClassification,
+    pixel_values: torch.Tensor,
+    action_ids: torch.Tensor,
+    labels: torch.Tensor,
 ) -> list[Explanation]:
     """Explain the labels of events.
 
     Args:
         model: In evaluation mode, on the device of the tensors.
-        onsets: (events, 3, S, S) aligned onset crops, RGB in [0, 1], as the model takes them.
+        pixel_values: (events, 2, 3, S, S) aligned onset and apex, RGB in [0, 1], as the model takes them.
         action_ids: (events, P) their tokens.
         labels: (events,) int64 classes to explain.
 
     Returns:
-        One explanation an event. Where the decoder has no flow (``decoder_head="pixels"``), only tokens and
-        weights are known.
+        One explanation an event. Where the decoder has no flow (``decoder_head="pixels"``), what tokens move
+        is not known; their weights and the units are.
     """
+    onsets = pixel_values[:, 0]
     null = null_ids(model.dface.tokenizer, onsets)
     weights = token_weights(model, action_ids, labels, null).cpu().numpy()
     moving, codes = (action_ids != null).cpu().numpy(), action_ids.tolist()
+    flows = measured_motion(pixel_values)
+    amplitudes = read_units(np.moveaxis(flows, 1, -1) * PX)
+    units = [name_amplitudes(one, floor=FLOW_FLOOR) for one in amplitudes]
+    sentences = [facs_sentence(one) for one in units]
     if model.config.tokenizer_config.decoder_head == "pixels":
-        return [
-            Explanation(_tokens(codes[k], weights[k], moving[k], None), {}, NO_MOTION)
-            for k in range(len(codes))
-        ]
+        tokens = (_tokens(*row, None) for row in zip(codes, weights, moving, strict=True))
+        return [Explanation(*row) for row in zip(tokens, units, sentences, strict=True)]
     whole, parts = token_motions(model.dface.tokenizer, onsets, action_ids, null)
-    amplitudes = read_units(np.moveaxis(whole, 1, -1) * (GRID / REFERENCE_SIZE))
-    found = []
-    for k, amplitude in enumerate(amplitudes):
-        units = name_amplitudes(amplitude)
-        tokens = _tokens(codes[k], weights[k], moving[k], parts[k])
-        picture = saliency_of(weights[k], parts[k])
-        found.append(Explanation(tokens, units, facs_sentence(units), whole[k], picture))
-    return found
+    tokens = [_tokens(*row) for row in zip(codes, weights, moving, parts, strict=True)]
+    agreements = [motion_agreement(*pair) for pair in zip(whole, flows, strict=True)]
+    pictures = [saliency_of(*row) for row in zip(weights, parts, strict=True)]
+    rows = zip(tokens, units, sentences, agreements, whole, pictures, strict=True)
+    return [Explanation(*row) for row in rows]
+
+
+def measured_motion(pixel_values: torch.Tensor) -> NDArray[np.float32]:
+    """Optical flow (n, 2, GRID, GRID) of pairs (n, 2, 3, S, S), px of a 128 px crop."""
+    pairs = pixel_values.float().clamp(0, 1).permute(0, 1, 3, 4, 2).cpu().numpy()
+    flows = torch.from_numpy(np.stack([optical_flow(*pair, "dis") for pair in pairs])).permute(0, 3, 1, 2)
+    return (F.adaptive_avg_pool2d(flows, GRID) * (REFERENCE_SIZE / flows.shape[-1])).numpy()
 
 
 def null_ids(tokenizer: DFaceTokenizerModel, onsets: torch.Tensor) -> torch.Tensor:
@@ -233,12 +249,12 @@ def _tokens(
 
 
 __all__ = [
-    "NO_MOTION",
     "NO_UNIT",
     "Explanation",
     "explain",
     "facs_sentence",
     "label_scores",
+    "measured_motion",
     "null_ids",
     "saliency_of",
     "token_motions",

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from .app import app, console
+from .pretraining_faces import EXAMPLE, TOKENIZER, check_model, pretrain_faces
 
 Data = Annotated[
     list[str] | None,
@@ -28,10 +29,14 @@ Private = Annotated[bool, typer.Option("--private", help="With --push-to-hub: a 
 @app.command(
     epilog="Examples: `dface pretrain --output runs/tok` · `dface pretrain --output runs/tok --resume` · "
     "`dface pretrain --data data/casme2 --data data/samm --output runs/tok` · "
-    "`torchrun --nproc_per_node 2 -m dface_hf.cli pretrain --output runs/tok --batch-size 24`"
+    "`torchrun --nproc_per_node 2 -m dface_hf.cli pretrain --output runs/tok --batch-size 24` · " + EXAMPLE
 )
 def pretrain(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    model: Annotated[
+        str,
+        typer.Option(help="tokenizer; or ac4au-backbone (112 px), ac4au-backbone-mini: tell people apart."),
+    ] = TOKENIZER,
     data: Data = None,
     data_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the batches from --data; 1: no synthetic ones.")
@@ -53,7 +58,11 @@ def pretrain(
     push_to_hub: PushTo = None,
     private: Private = False,
 ) -> None:
-    """Pretrain a tokenizer on onset/apex pairs: synthetic ones, real ones, or both."""
+    """Pretrain a tokenizer on onset/apex pairs, synthetic, real or both; or AC4AU's backbone on people."""
+    tokenizers = {"--data": data, "--ema": ema, "--fields": fields, "--report-to": report_to}
+    if check_model(model, tokenizers | {"--push-to-hub": push_to_hub}) != TOKENIZER:
+        recipe = (steps, batch_size, learning_rate, mixed_precision, seed, resume)
+        return pretrain_faces(model, output, faces, *recipe)
     from dface_hf import DFaceTokenizerConfig
     from dface_hf.data import RepeatedPairs, aligned_faces, mixed_with_clips, pretraining_pairs
     from dface_hf.hub import data_lines, write_tokenizer_card

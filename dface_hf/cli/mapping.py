@@ -73,7 +73,7 @@ def _faces(folder: Path | None, count: int, size: int, seed: int):
         return faces, {"face_source": "procedural faces"}
     faces, skipped = aligned_pictures(folder, count, size, seed)
     if skipped:
-        text = f"{folder}: no face found in {len(skipped)} pictures, such as {skipped[0]}"
+        text = f"{folder}: no face found in {len(skipped)} pictures, or unreadable, such as {skipped[0]}"
         console.print(text, markup=False, style="yellow")
     if len(faces) < count:
         text = f"{folder}: {len(faces)} faces; {count} were asked for"

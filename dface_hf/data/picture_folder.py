@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dface_hf.faces import FaceDetector, align, fit_similarity, locate, make_detector, open_frames
+from dface_hf.faces import (
+    ClipError,
+    FaceDetector,
+    align,
+    fit_similarity,
+    locate,
+    make_detector,
+    open_frames,
+)
 from dface_hf.synthesis import faces_from_images
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -27,8 +35,8 @@ def aligned_pictures(
         detector: Finds the faces; Haar cascades by default.
 
     Returns:
-        (n, 3, size, size) float32 RGB in [0, 1], and the names of pictures in which no face was found before
-        there were enough.
+        (n, 3, size, size) float32 RGB in [0, 1], and the names of pictures that were left out before there
+        were enough: unreadable, or no face found.
 
     Raises:
         ValueError: No such folder, no picture, or no face in any.
@@ -43,15 +51,24 @@ def aligned_pictures(
     order = np.random.default_rng(seed).permutation(len(paths))
     with tqdm(total=min(count, len(paths)), desc="aligning portraits", unit="face", leave=False) as bar:
         for path in (paths[index] for index in order):
-            image = open_frames(path, fps=1).read([0])[0].image
-            found = detector.detect(image)
-            if not found:
+            crop = _first_face(path, size, detector)
+            if crop is None:
                 skipped.append(str(path.relative_to(folder)))
                 continue
-            crops.append(align(image, fit_similarity(*locate(image, found[0])), size))
+            crops.append(crop)
             bar.update()
             if len(crops) == count:
                 break
     if not crops:
         raise ValueError(f"{folder}: no face found in its {len(paths)} pictures; give frontal portraits")
     return faces_from_images(crops, size), skipped
+
+
+def _first_face(path: Path, size: int, detector: FaceDetector) -> np.ndarray | None:
+    """Aligned crop (size, size, 3) uint8; None for a picture that cannot be read, or without a face."""
+    try:
+        image = open_frames(path, fps=1).read([0])[0].image
+    except ClipError:
+        return None
+    found = detector.detect(image)
+    return align(image, fit_similarity(*locate(image, found[0])), size) if found else None

@@ -102,7 +102,7 @@ def read_unit_clips(
     left_out: Counter[str] = Counter()
     licenses = set()
     for source in sources:
-        for row in tqdm(open_clips(source), desc=f"reading {source}", unit="clip", leave=False):
+        for row in tqdm(open_clips(source), desc=f"reading {source}", unit="clip", leave=False, delay=2):
             if not any(action_unit_readings(row["action_units"])):
                 left_out[row["corpus"]] += 1
                 continue

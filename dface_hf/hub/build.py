@@ -122,4 +122,4 @@ def joined_cost(**parts: list[dict[str, Any]] | None) -> list[dict[str, Any]] | 
     """
     if not all(parts.values()):
         return None
-    return [{"part": name} | entry for name, cost in parts.items() for entry in cost]
+    return [entry | {"part": name} for name, cost in parts.items() for entry in cost]

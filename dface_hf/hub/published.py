@@ -96,9 +96,8 @@ def results_section(results: Results, pictures: list[str]) -> str:
         count = sum(len(part) for part in people.values())
         return render_card("_prediction_log", **shown, corpora=list(people), subjects=count)
     if results.of_units:
-        seconds = sum(row["cpu_seconds"] for row in document["rows"].values())
         header, *lines = unit_table(document)
-        return render_card("_cross_validated_units", **shown, header=header, lines=lines, seconds=seconds)
+        return render_card("_cross_validated_units", **shown, header=header, lines=lines)
     table = score_rows(document)
     columns = list(dict.fromkeys(column for row in table.values() for column in row))
     seconds = [row["seconds"] for row in document["rows"].values()]

@@ -1,6 +1,7 @@
 """Scores as cards and the Hub hold them: sections of a card, and entries of its `model-index`."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ def _dataset(corpora: list[str]) -> dict[str, str]:
 
 
 def _slug(name: str) -> str:
-    return "-".join(name.lower().split())
+    return "-".join(re.findall(r"\w+", name.lower()))
 
 
 def _without_folders(document: dict[str, Any]) -> dict[str, Any]:

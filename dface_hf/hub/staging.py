@@ -19,7 +19,7 @@ from .published import LINKS_HEADING, Power, published_card, published_dataset_c
 from .push import Pushed, PushError, Target, check_target, push_folder
 from .remote_code import add_code
 from .results import Results, figures, read_results
-from .trained import tokenizer_report
+from .trained import run_report
 
 # Of a checkpoint's folder only these are published: pickles and whatever else lies there stay.
 PUBLISHED = tuple(".json .jsonl .safetensors .md .txt .csv .yaml .png .svg .jpg .html".split())
@@ -118,7 +118,7 @@ def stage_checkpoint(
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
     else:
-        text = checkpoint_card(stage, read_report(stage) or tokenizer_report(stage / "training"))
+        text = checkpoint_card(stage, read_report(stage) or run_report(stage / "training"))
     found = _stage_results(results, stage / "results", model) if results is not None else []
     loaders = add_code(stage, config) if with_code else {}
     try:

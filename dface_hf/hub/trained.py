@@ -106,12 +106,12 @@ def train_on_clips(
     return report
 
 
-def tokenizer_report(run: str | Path, data: Sequence[str] = ()) -> dict[str, Any]:
-    """What the files of a pretraining run tell of its tokenizer.
+def run_report(run: str | Path, data: Sequence[str] = ()) -> dict[str, Any]:
+    """What the files of a run tell of what it trained.
 
     Args:
         run: Folder of the run; what it does not hold is left out.
-        data: A line for each source of its pairs.
+        data: A line for each source of what it learned from.
     """
     recipe, log, report = Path(run) / "recipe.json", Path(run) / "metrics.jsonl", {}
     if recipe.is_file():
@@ -119,7 +119,7 @@ def tokenizer_report(run: str | Path, data: Sequence[str] = ()) -> dict[str, Any
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     if lines:
         report["last"] = json.loads(lines[-1])
-    report |= {"cost": joined_cost(tokenizer=read_cost(run))}
+    report["cost"] = joined_cost(training=read_cost(run))
     return report | ({"data": list(data)} if data else {})
 
 
@@ -148,7 +148,7 @@ def write_tokenizer_card(run: str | Path, data: Sequence[str]) -> None:
         run: Folder of the run.
         data: A line for each source of its pairs.
     """
-    model, report = Path(run) / "model", tokenizer_report(run, data) | {"command": "dface pretrain"}
+    model, report = Path(run) / "model", run_report(run, data) | {"command": "dface pretrain"}
     write_json(model / REPORT, report | made_here())
     write_text(model / "README.md", checkpoint_card(model))
 

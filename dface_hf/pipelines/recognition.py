@@ -51,9 +51,9 @@ class MicroExpressionRecognitionPipeline(Pipeline):
     Each result is `{"path", "fps", "frames", "events", "warnings"}`; an event has `onset`, `apex`, `offset`
     (frames), `onset_s`, `apex_s`, `offset_s` (seconds), `label`, `scores` (class -> probability),
     `action_ids` (16), `attention` (16, sums to 1), `similarities` (described class -> cosine), `explanation`
-    (`tokens`, `action_units` and `sentence`, see [`~dface_hf.analysis.explanation.Explanation`]; sides are
-    the person's), `box` (x, y, width, height; pixels), `confidence` and `stabilisation` (what was taken out
-    of the apex frame, or None).
+    (`tokens`, `action_units`, `sentence` and `agreement` of
+    [`~dface_hf.analysis.explanation.Explanation`]; sides are the person's), `box` (x, y, width, height;
+    pixels), `confidence` and `stabilisation` (what was taken out of the apex frame, or None).
     """
 
     _load_image_processor = True
@@ -123,14 +123,14 @@ class MicroExpressionRecognitionPipeline(Pipeline):
             output = self.model(pixel_values=batch)
             forwarded["outputs"].append(output)
             if explain and output.get("action_ids") is not None and output.logits.isfinite().all():
-                forwarded["explanations"] += self._explanations(batch[:, 0], output)
+                forwarded["explanations"] += self._explanations(batch, output)
         return forwarded
 
-    def _explanations(self, onsets: torch.Tensor, output) -> list[Any]:
+    def _explanations(self, batch: torch.Tensor, output) -> list[Any]:
         """An `Explanation` of each event of a batch."""
         from dface_hf.analysis.explanation import explain  # kept off the import of the package
 
-        return explain(self.model, onsets, output.action_ids, output.logits.argmax(dim=-1))
+        return explain(self.model, batch, output.action_ids, output.logits.argmax(dim=-1))
 
     def postprocess(self, forwarded: dict[str, Any], return_images: bool = False) -> dict[str, Any]:
         clip: ClipEvents = forwarded["clip"]

@@ -106,7 +106,7 @@ def unit_document(logits: np.ndarray, clips: UnitClips) -> dict[str, Any]:
 def unit_table(document: dict[str, Any]) -> list[list[str]]:
     """Header and rows of the table, F1 in percent."""
     units = document["units"]
-    lines = [["", "average F1", "mean of corpora", *(f"AU{unit}" for unit in units)]]
+    lines = [["model", "average F1", "mean of corpora", *(f"AU{unit}" for unit in units)]]
     for name, row in document["rows"].items():
         means = [f"{100 * row[key]:.1f}" for key in MEANS]
         if "sd" in row:

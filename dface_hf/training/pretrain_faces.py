@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dface_hf.models import AC4AUConfig, AC4AUModel
 from dface_hf.models.ac4au.losses_ac4au import subject_loss
 from dface_hf.synthesis import NuisanceConfig, PairSampler
+from dface_hf.synthesis.identities import CHUNK
 
 from .fitting import fit
 from .fold_ensemble import FoldRecipe
@@ -58,10 +59,15 @@ def people_stream(
 
     Args:
         config: Of the size of frame.
-        people: Procedural faces, without `faces`.
+        people: Procedural faces, without `faces`; a multiple of 32.
         seed: Of faces and pairs.
         faces: (n, 3, s, s) aligned faces in [0, 1] to use instead.
+
+    Raises:
+        ValueError: If `people` is no multiple of 32.
     """
+    if faces is None and (people < 1 or people % CHUNK):
+        raise ValueError(f"people={people}: procedural faces are painted {CHUNK} at a time; give a multiple")
     options = {"nuisances": NUISANCES, "amplitude": (1.0, 6.0), "bank": people, "seed": seed}
     return PairSampler(config.image_size, identities=faces, **options)
 

@@ -12,10 +12,12 @@ Everything is synthetic, on faces that no training has met.
    nearly circular: it only tells that tokens removed together act like tokens removed one by one. "saliency"
    ranks by how much each token moves, "attention" by the classifier's pooling weights; neither looks at the
    label.
-2. Action units that `read_units` finds in true motion, in the motion decoded from tokens, and what a linear
-   probe of the tokens finds (fitted on 2000 other pairs; --probe): mean F1 of 15 units.
+2. Action units that `read_units` finds in true motion, in optical flow (which explanations use) and in the
+   motion decoded from tokens, and what a linear probe of the tokens finds (fitted on 2000 other pairs;
+   --probe): mean F1 of 15 units.
 3. Sentences: how often the unit named first is truly active, and all those named; whether the side called
    stronger is; and what is said of still faces.
+   "agreement" is the median cosine of decoded motion and optical flow.
 4. What explaining costs: time of analysing a clip with and without, in turn; start-up is not counted.
 """
 
@@ -24,7 +26,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -35,9 +37,10 @@ from tqdm import tqdm
 
 from dface_hf import DEFAULT_CHECKPOINT, DFaceForVideoClassification
 from dface_hf.analysis import active_sides, explanation, markdown_table, read_units
+from dface_hf.analysis.explanation import PX
 from dface_hf.analysis.probes import tuned_probe, unit_scores
 from dface_hf.analysis.tokens import represent
-from dface_hf.analysis.unit_reading import READ_UNITS, SIDES
+from dface_hf.analysis.unit_reading import FLOOR, FLOW_FLOOR, READ_UNITS, SIDES
 from dface_hf.data import labelled_pairs
 from dface_hf.data.benchmark_pairs import AMPLITUDES, FACES, NUISANCES, PAIRS, SIZE, UNITS, BenchmarkPairs
 from dface_hf.data.pair_clips import EvenPairs, resized, stabilised
@@ -46,13 +49,15 @@ from dface_hf.pipelines.demo import FPS, animate
 from dface_hf.pipelines.loading import load_recogniser
 from dface_hf.synthesis import ActionFields, load_fields
 
-SEED, REMOVED, DRAWS, TIMES = 3000, 4, 20, 5
+SEED, FACES_PAINTED, REMOVED, DRAWS, TIMES = 3000, 128, 4, 20, 5
 
 
 def deletion_rows(model: DFaceForVideoClassification, clips: int, seed: int) -> dict[str, dict[str, float]]:
     """Part 1."""
     parts, generator = [], np.random.default_rng(seed)
-    stream = labelled_pairs(size=model.config.tokenizer_config.image_size, seed=SEED + seed, bank=512)
+    stream = labelled_pairs(
+        size=model.config.tokenizer_config.image_size, seed=SEED + seed, bank=FACES_PAINTED
+    )
     total = -(-clips // 64)
     for batch in tqdm(batches(stream, clips), total=total, desc="deleting", unit="batch", leave=False):
         parts.append(_deleted(model, batch.onset, batch.apex, generator))
@@ -101,37 +106,38 @@ def unit_rows(
     model: DFaceForVideoClassification, pairs: BenchmarkPairs, size: str, clips: int, probe: bool
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Parts 2 and 3 of one size of motion."""
-    fields, truths = load_fields(SIZE), []
-    decoded, true, sentences = [], [], []
+    fields, truths, told = load_fields(SIZE), [], []
+    readings = {name: [] for name in ("true motion", "optical flow", "decoded from tokens")}
     options = PAIRS | {"nuisances": NUISANCES, "amplitude": AMPLITUDES[size], "seed": FACES["test"][1]}
     stream = EvenPairs(SIZE, fields, pairs.procedural_faces("test"), **options)
     for step in tqdm(range(-(-clips // 50)), desc=f"reading {size}", unit="batch", leave=False):
         batch = stream.sample(50, step)
         seen = stabilised(batch)
-        told = list(_explained(model, seen.onset, seen.apex))
-        decoded += [read_units(np.moveaxis(one.motion, 0, -1) / 4) for one in told]
-        true.append(read_units(batch.flow.permute(0, 2, 3, 1).numpy()))
-        sentences += [one.action_units for one in told]
+        explained, flow = _explained(model, seen.onset, seen.apex)
+        motions = batch.flow.numpy(), flow * PX, np.stack([one.motion for one in explained]) * PX
+        for found, motion in zip(readings.values(), motions, strict=True):
+            found.append(read_units(np.moveaxis(motion, 1, -1)))
+        told += explained
         truths.append(_true_sides(fields, batch.weights.numpy()))
     truth = np.concatenate(truths)[:clips]
-    acts = truth.max(axis=-1) > 0
-    readings = {"true motion": np.concatenate(true)[:clips], "decoded from tokens": np.array(decoded[:clips])}
-    rows = {
-        name: unit_scores(active_sides(reading).any(axis=-1), acts, READ_UNITS).macro_f1
-        for name, reading in readings.items()
-    }
+    rows = {}
+    for name, found in readings.items():
+        active = active_sides(np.concatenate(found)[:clips], FLOW_FLOOR if name == "optical flow" else FLOOR)
+        rows[name] = unit_scores(active.any(axis=-1), truth.max(axis=-1) > 0, READ_UNITS).macro_f1
     if probe:
         rows["linear probe of the tokens"] = _probe(model, pairs, size, clips)
-    return rows, _sentence_row(sentences[:clips], truth)
+    return rows, _sentence_row(told[:clips], truth)
 
 
-def _explained(model, onset: np.ndarray, apex: np.ndarray) -> Iterator[explanation.Explanation]:
-    """Explanations of stabilised crops (n, S, S, 3)."""
+def _explained(
+    model: DFaceForVideoClassification, onset: np.ndarray, apex: np.ndarray
+) -> tuple[list[explanation.Explanation], np.ndarray]:
+    """Explanations of stabilised crops (n, S, S, 3), and their optical flow (n, 2, GRID, GRID)."""
     size = model.config.tokenizer_config.image_size
     frames = resized(torch.from_numpy(np.stack([onset, apex], axis=1)).permute(0, 1, 4, 2, 3), size)
-    with torch.no_grad():
-        output = model(pixel_values=frames)
-    yield from explanation.explain(model, frames[:, 0], output.action_ids, output.logits.argmax(-1))
+    output = model(pixel_values=frames)
+    told = explanation.explain(model, frames, output.action_ids, output.logits.argmax(-1))
+    return told, explanation.measured_motion(frames)
 
 
 def _true_sides(fields: ActionFields, weights: np.ndarray) -> np.ndarray:
@@ -150,9 +156,9 @@ def _probe(model, pairs: BenchmarkPairs, size: str, clips: int) -> float:
     return probe.score(second[:clips], unseen.units[:clips]).macro_f1
 
 
-def _sentence_row(units: list[dict], truth: np.ndarray) -> dict[str, float]:
-    """Shares that are right, of what was named (units of each clip) when the sides (n, units, 2) moved."""
-    first, named, stronger = [], [], []
+def _sentence_row(told: list[explanation.Explanation], truth: np.ndarray) -> dict[str, float]:
+    """Shares of what was named that are right, where the sides (n, units, 2) truly moved."""
+    first, named, stronger, units = [], [], [], [one.action_units for one in told]
     place = {f"AU{unit}": k for k, unit in enumerate(READ_UNITS)}
     for one, sides in zip(units, truth, strict=True):
         right = [bool(sides[place[name]].max() > 0) for name in one]
@@ -169,6 +175,7 @@ def _sentence_row(units: list[dict], truth: np.ndarray) -> dict[str, float]:
         "units named": len(named) / len(units),
         "stronger side right": float(np.mean(stronger)),
         "no clear unit": float(np.mean([not one for one in units])),
+        "agreement": float(np.median([one.agreement for one in told])),
     }
 
 
@@ -178,7 +185,7 @@ def still_row(model: DFaceForVideoClassification, pairs: BenchmarkPairs, clips: 
     units = []
     for start in range(0, min(clips, len(seen)), 50):
         stop = min(start + 50, clips)
-        told = _explained(model, seen.onset[start:stop], seen.apex[start:stop])
+        told, _ = _explained(model, seen.onset[start:stop], seen.apex[start:stop])
         units += [one.action_units for one in told]
     named = sum(map(len, units)) / len(units)
     return {"units named": named, "no clear unit": float(np.mean([not one for one in units]))}

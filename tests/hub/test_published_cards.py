@@ -168,7 +168,7 @@ def test_a_run_says_what_it_learned_from(dface, tmp_path):
     card = (tmp_path / "tok" / "model" / "README.md").read_text()
     assert "8 clips of 4 subjects of look-alike; terms: cc0-1.0" in card
     assert f"{RECIPE['steps']} steps of {RECIPE['batch_size']} pairs" in card
-    assert "Tokens: not measured." in card and "| tokenizer | cpu" in card
+    assert "Tokens: not measured." in card and "| training | cpu" in card
     heads = ["--tokenizer", tmp_path / "tok" / "model", "--output", tmp_path / "run"]
     code, _, err = dface("train", *heads, "--pairs", 64, "--epochs", 1)
     assert code == 0, err

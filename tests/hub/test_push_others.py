@@ -27,6 +27,7 @@ def test_a_dataset_is_loaded_and_streamed(hub, pusher, loader, clips):
     assert done.code == 0 and done.out.strip() == f"{hub.url}/datasets/ada/clips", done.err
     files = hub.state.repos["dataset", "ada/clips"].resolve("main").files
     assert sum(path.endswith(".parquet") for path in files) == 2 and not any("plan" in path for path in files)
+    assert "| look-alike | 8 | 4 | 25 |" in files["README.md"].content.decode()
     read = """
 from datasets import load_dataset
 from dface_hf.data import labelled_clips
@@ -72,6 +73,8 @@ print(metric.compute(predictions=[0, 1, 1, 2], references=[0, 0, 1, 2])["uar"])
     answer = loader.run(use)
     assert answer.code == 0, answer.err
     assert float(answer.out.split()[-1]) == pytest.approx(5 / 6)
+    card = hub.state.repos["space", "ada/me_recognition"].resolve("main").files["README.md"].content.decode()
+    assert 'evaluate.load("ada/me_recognition")' in card and card.startswith("---\ntitle: ")
     assert "there are au_detection" in pusher.dface("push-metric", "nosuch", "ada/nosuch").err
     assert "end it in /me_recognition" in pusher.dface("push-metric", "me_recognition", "ada/uf1").err
 

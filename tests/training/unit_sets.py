@@ -16,7 +16,7 @@ TINY = AC4AUConfig(
 
 
 def unit_clips(clips: int = 24, corpora: tuple[str, ...] = ("a", "b", "c"), seed: int = 0) -> UnitClips:
-    """Clips of three subjects a corpus; where unit k is shown, column k of the picture brightens and fades."""
+    """Clips of three subjects a corpus; where unit k is shown, column k brightens and fades."""
     rng = np.random.default_rng(seed)
     shown = (rng.random((clips, len(UNITS))) < 0.3).astype(np.uint8)
     course = np.sin(np.linspace(0, np.pi, TIME))

@@ -1,0 +1,92 @@
+"""`dface cross-validate --task action-units` and `dface pretrain --model ac4au-backbone-mini`."""
+
+import json
+
+import PIL.Image
+import pytest
+import torch
+from datasets import Dataset
+
+from dface_hf import AC4AUModel
+from dface_hf.data import CLIP_FEATURES
+
+from ..data.clip_sets import rows
+from .prepared import write_keyframes
+
+UNITS = ("--task", "action-units", "--protocol", "lodo", "--seeds", 1, "--epochs", 1, "--batch-size", 8)
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory) -> tuple[str, ...]:
+    """Two corpora of 8 clips with units, one clip of them uncoded."""
+    folder = tmp_path_factory.mktemp("units")
+    for corpus in ("one", "two"):
+        found = rows(8, frames=12)
+        for number, row in enumerate(found):
+            coded = "" if (corpus, number) == ("two", 7) else ("1+R2", "4", "L12+17")[number % 3]
+            row |= {"corpus": corpus, "action_units": coded}
+        (folder / corpus).mkdir()
+        Dataset.from_list(found, features=CLIP_FEATURES).to_parquet(folder / corpus / "part.parquet")
+    return "--data", str(folder / "one"), "--data", str(folder / "two")
+
+
+def test_the_table(dface, corpora, units_checkpoint, checkpoint, tmp_path):
+    models = ("--model", units_checkpoint, "--model", checkpoint, "--model", "all-ones")
+    where = ("--output", tmp_path / "run", "--json", tmp_path / "a.json")
+    code, out, err = dface("cross-validate", *corpora, *UNITS, *models, "--ablation", "bce", *where)
+    assert code == 0, err
+    assert "15 clips of 8 subjects, 2 corpora" in err and "left out 1 of two: no action units coded" in err
+    lines = out.splitlines()
+    assert lines[0].startswith("| model | average F1 | mean of corpora | AU1 | AU2 |")
+    names = [units_checkpoint.name, f"{units_checkpoint.name}-bce", checkpoint.name, "all-ones"]
+    assert [line.split(" | ")[0] for line in lines[2:6]] == [f"| {name}" for name in names]
+    assert "pooled over 2 folds (lodo); 1 seed; clips: one 8, two 7" in lines[-1]
+    document = json.loads((tmp_path / "a.json").read_text())
+    # Six of 15 clips show 1 and 2, five show 4, four show 12 and 17; the other seven units none.
+    ones = sum(count * 2 * n / (15 + n) for count, n in ((2, 6), (1, 5), (2, 4))) / 12
+    assert document["rows"]["all-ones"]["f1"] == pytest.approx(ones)
+    code, _, err = dface("cross-validate", *corpora, *UNITS, *models, *where)
+    assert code == 2 and "give --resume" in err
+    more = ("--model", "ststnet", "--resume")
+    code, out, err = dface("cross-validate", *corpora, *UNITS, *models, *where, *more)
+    assert code == 0 and "| ststnet |" in out, err
+
+
+def test_bad_input(dface, corpora, tmp_path):
+    def told(*arguments) -> str:
+        code, _, err = dface("cross-validate", *arguments, "--output", tmp_path / "run")
+        last = err.splitlines()[-1]
+        assert code == 2 and last.startswith("error: ")
+        return last
+
+    assert "--scheme is missing" in told(*corpora)
+    assert "unknown task 'faces'; choose emotions or action-units" in told(*corpora, "--task", "faces")
+    assert "--scheme is about emotions" in told(*corpora, *UNITS, "--scheme", "composite3")
+    assert "--train-tokenizer is about emotions" in told(*corpora, *UNITS, "--train-tokenizer")
+    assert "unknown model 'vgg'" in told(*corpora, *UNITS, "--model", "vgg")
+    assert "--ablation is about AC4AU" in told(*corpora, *UNITS, "--model", "all-ones", "--ablation", "bce")
+    short = ("--data", write_keyframes(tmp_path / "short"))
+    assert "none of 12 clips has action units" in told(*short, *UNITS, "--model", "all-ones")
+    one = corpora[:2]
+    assert "leave-one-dataset-out needs 2 corpora" in told(*one, *UNITS, "--model", "all-ones")
+    assert not (tmp_path / "run").exists()
+
+
+def test_pretraining_of_the_backbone(dface, tmp_path):
+    for number, colour in enumerate(((200, 150, 120), (90, 60, 50))):
+        picture = PIL.Image.radial_gradient("L").resize((48, 48))
+        PIL.Image.merge("RGB", [picture.point(lambda v, c=c: v * c // 255) for c in colour]).save(
+            tmp_path / f"{number}.png"
+        )
+    arguments = ("pretrain", "--model", "ac4au-backbone-mini", "--faces", tmp_path, "--mixed-precision", "no")
+    arguments += ("--steps", 10, "--batch-size", 8, "--output", tmp_path / "run")
+    code, _, err = dface(*arguments)
+    assert code == 0 and "2 people, told apart in" in err, err
+    model = AC4AUModel.from_pretrained(tmp_path / "run" / "model")
+    fresh = AC4AUModel(model.config)
+    assert not torch.equal(model.backbone.projection.weight, fresh.backbone.projection.weight)
+    assert "holds checkpoints of a run" in dface(*arguments)[2]
+    code, _, err = dface(*arguments, "--resume")
+    assert code == 0, err
+    assert "--ema is about the tokenizer" in dface(*arguments, "--ema", 0.9)[2]
+    assert "unknown model 'vgg'" in dface("pretrain", "--model", "vgg", "--output", tmp_path / "x")[2]
