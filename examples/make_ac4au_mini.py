@@ -1,6 +1,6 @@
 """Train the embedded checkpoint `ac4au-mini` on the three synthetic corpora of action units.
 
-Pretrains the backbone on procedural faces, trains on four people in five of each corpus for fixed epochs,
+Pretrains the backbone on procedural faces, trains on four people in five of each camera for fixed epochs,
 scores on the others, beside D-FACE's tokens and a guess of all units, and writes weights, report and card.
 """
 
@@ -27,14 +27,16 @@ from dface_hf.training.train_units import AC4AU_MINI, AC4AU_RECIPE, predict_unit
 from dface_hf.training.unit_rows import TokenRow
 
 SIZE = 64  # of the crops, px
-SCORED = "synthetic clips of unseen people, the corpora that it was trained on"
+SCORED = "synthetic clips of unseen people, cameras of the training clips"
 
 
 def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(options.threads)
     work = Path(options.work)
-    clips = read_unit_clips(write_au_corpora(work / "corpora", options.clips, SIZE), AC4AU_MINI.image_size)
+    clips = read_unit_clips(
+        write_au_corpora(work / "corpora", options.clips, SIZE, options.takes), AC4AU_MINI.image_size
+    )
     fold = people_held_out(clips)
     faces, stream = replace(FACES_RECIPE, epochs=options.blocks), people_stream(AC4AU_MINI)
     start, _ = pretrain_backbone(AC4AU_MINI, stream, PEOPLE, faces, folder=work / "pretraining")

@@ -26,7 +26,7 @@ if not __package__:  # run as a file: its folder stands for the package that it 
 import gradio as gr  # noqa: E402
 
 from . import engine, explore, limits, recognise, transfer  # noqa: E402
-from .look import INTRODUCTION, NOTICE, PRIVATE, THEME  # noqa: E402
+from .look import INTRODUCTION, NAME_PICTURES, NOTICE, PRIVATE, THEME  # noqa: E402
 
 
 def build_demo() -> gr.Blocks:
@@ -70,6 +70,7 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
     ours: dict[str, Any] = {
         "theme": THEME,
         "css_paths": [HERE / "style.css"],
+        "js": NAME_PICTURES,
         "max_file_size": limits.MAX_FILE,
         "allowed_paths": [],
         "state_session_capacity": limits.SESSIONS,

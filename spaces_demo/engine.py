@@ -14,7 +14,7 @@ from dface_hf.models import DFaceForVideoClassification, TextEncoder
 from dface_hf.pipelines import RECOGNITION_TASK, TRANSFER_TASK
 from dface_hf.pipelines.loading import load_pipeline
 
-from .limits import refuse
+from .limits import plain_errors, refuse
 
 try:
     import spaces
@@ -26,8 +26,19 @@ GPU_SECONDS = 60
 
 
 def on_gpu(function: Callable) -> Callable:
-    """Run a function with the GPU that ZeroGPU lends for it; as it is anywhere else."""
-    return function if spaces is None else spaces.GPU(duration=GPU_SECONDS)(function)
+    """Run a function with the GPU that ZeroGPU lends for it; as it is anywhere else.
+
+    Such a function runs in a process of its own, from which errors come back pickled: only those of Gradio.
+    """
+    if spaces is None:
+        return function
+
+    @functools.wraps(function)
+    def lent(*values):
+        with plain_errors():
+            return function(*values)
+
+    return spaces.GPU(duration=GPU_SECONDS)(lent)
 
 
 @functools.cache

@@ -66,13 +66,13 @@ def check_clip(path: str | None) -> str:
         raise refuse("There is no video yet. Upload one, record one, or take an example.")
     if not os.path.isfile(path):
         raise refuse("The video is not here any more: files are deleted after an hour. Upload it again.")
-    open_frames(path)  # tells what is wrong with a broken file
     frames, seconds, pixels = _measure(path)
     if seconds > MAX_SECONDS or frames > MAX_FRAMES:
         told = f"The clip has {frames} frames and lasts {seconds:.0f} s" if frames else "The clip is long"
         raise refuse(f"{told}; cut it to {MAX_SECONDS} s and {MAX_FRAMES} frames or less.")
     if pixels > MAX_FRAME_PIXELS:
         raise refuse(f"The frames have {pixels / 1e6:.1f} million pixels; Full HD (1920 x 1080) is the most.")
+    open_frames(path)  # decodes the first frame: what cannot be shown is told here
     return path
 
 
@@ -88,7 +88,7 @@ def _measure(path: str) -> tuple[int, float, int]:
                     times.append(float(packet.pts * packet.time_base))
                 if len(times) > MAX_FRAMES:
                     break
-    except (OSError, IndexError) as error:
+    except (av.FFmpegError, OSError, IndexError) as error:
         raise ClipError(
             path, "the file holds no readable video", "try another one, such as an MP4"
         ) from error

@@ -49,6 +49,18 @@ diagnosis</b>: a movement is not a feeling, and this small model has learned fro
 judging, selecting or watching people.
 </aside>"""
 
+# Gradio names neither the pictures it shows nor the button around them; a screen reader needs a name.
+NAME_PICTURES = """() => {
+  const name = () => document.querySelectorAll('.image-frame img:not([data-named])').forEach(img => {
+    const label = img.closest('.block')?.querySelector('label')?.innerText.trim() || 'Picture';
+    img.alt = label;
+    img.dataset.named = '';
+    img.closest('button')?.setAttribute('aria-label', `${label}: enlarge`);
+  });
+  new MutationObserver(name).observe(document.body, {subtree: true, childList: true});
+  name();
+}"""
+
 
 def chips(names: Iterable[str]) -> list[gr.Button]:
     """A row of small buttons; the value of each is its name."""

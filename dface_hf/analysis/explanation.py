@@ -24,7 +24,16 @@ from dface_hf.models import DFaceForVideoClassification, DFaceTokenizerModel
 from dface_hf.synthesis.nuisances import REFERENCE_SIZE
 
 from .face_regions import main_region
-from .unit_reading import FLOW_FLOOR, GRID, SIDES, motion_agreement, name_amplitudes, read_units
+from .unit_reading import (
+    CLEAR,
+    FLOW_FLOOR,
+    GRID,
+    SIDES,
+    explained_share,
+    motion_agreement,
+    name_amplitudes,
+    read_units,
+)
 
 NO_UNIT = "no clear action unit"
 BATCH = 64
@@ -92,8 +101,7 @@ def explain(
     weights = token_weights(model, action_ids, labels, null).cpu().numpy()
     moving, codes = (action_ids != null).cpu().numpy(), action_ids.tolist()
     flows = measured_motion(pixel_values)
-    amplitudes = read_units(np.moveaxis(flows, 1, -1) * PX)
-    units = [name_amplitudes(one, floor=FLOW_FLOOR) for one in amplitudes]
+    units = _detected_units(np.moveaxis(flows, 1, -1) * PX)
     sentences = [facs_sentence(one) for one in units]
     if model.config.tokenizer_config.decoder_head == "pixels":
         tokens = (_tokens(*row, None) for row in zip(codes, weights, moving, strict=True))
@@ -104,6 +112,13 @@ def explain(
     pictures = [saliency_of(*row) for row in zip(weights, parts, strict=True)]
     rows = zip(tokens, units, sentences, agreements, whole, pictures, strict=True)
     return [Explanation(*row) for row in rows]
+
+
+def _detected_units(flows: NDArray) -> list[dict[str, dict[str, float]]]:
+    """Active units of optical flows (n, GRID, GRID, 2); none where action units do not explain the motion."""
+    clear = explained_share(flows) >= CLEAR
+    rows = zip(read_units(flows), clear, strict=True)
+    return [name_amplitudes(one, floor=FLOW_FLOOR) if known else {} for one, known in rows]
 
 
 def measured_motion(pixel_values: torch.Tensor) -> NDArray[np.float32]:

@@ -25,10 +25,13 @@ from .streams import (
     rows_of,
     share_of,
 )
+from .synthetic_au import AU_CORPORA, synthetic_au, write_au_corpora
 from .synthetic_me import CORPORA, ClipPlan, emotion_pairs, plan_corpus, synthetic_me
 from .tokenising import tokenise, tokenise_clips
+from .unit_clips import UnitClips, read_unit_clips
 
 __all__ = [
+    "AU_CORPORA",
     "CLIP_FEATURES",
     "CORPORA",
     "EMOTION_ACTIONS",
@@ -48,6 +51,7 @@ __all__ = [
     "RealPortraits",
     "RepeatedPairs",
     "StoredPairs",
+    "UnitClips",
     "VideoPairs",
     "aligned_faces",
     "cached_clips",
@@ -69,6 +73,7 @@ __all__ = [
     "read_flow_images",
     "read_index",
     "read_manifest",
+    "read_unit_clips",
     "real_pairs",
     "real_portraits",
     "render_clips",
@@ -76,7 +81,9 @@ __all__ = [
     "scheme_action_sets",
     "share_of",
     "select_composite",
+    "synthetic_au",
     "synthetic_me",
     "tokenise",
     "tokenise_clips",
+    "write_au_corpora",
 ]

@@ -8,6 +8,7 @@ scores on these corpora are scores on synthetic data.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ COMBINATIONS = (
 """Units that act together, and how often; "~": on one side. After the correlations of CD6ME (1 with 2, 6 with
 12, 15 with 17), with rare units less rare than there; the weights are engineering choices."""
 SECOND = 0.5  # share of the clips in which a second combination acts, of other units
+TAKE = 1000  # from the seed of a corpus to that of its next take
 MARGIN = 0.05  # seconds before the onset and after the offset
 
 
@@ -50,7 +52,7 @@ class CameraRecipe:
     Attributes:
         seed: Of people, actions and sensor.
         clips: Number of clips.
-        subjects: People, with about equally many clips each.
+        subjects: People, with about equally many clips each; fewer where there would not be two for each.
         fps: Frames a second.
         amplitude: Range of the largest motion, px of a 128 crop (log-uniform).
         nuisances: Camera and head.
@@ -96,7 +98,8 @@ def synthetic_au(
     Args:
         corpus: A key of `AU_CORPORA`.
         clips: Number of clips (default: the recipe's).
-        seed: Other people and actions before the same camera (default: the recipe's).
+        seed: Other people and actions before the same camera (default: the recipe's); then it is part of
+            the names of subjects and clips.
         size: Pixels of the aligned crops.
         label_jitter: Annotators' error of onset and apex as a share of the length (twice that for the
             offset).
@@ -119,34 +122,39 @@ def synthetic_au(
     return Dataset.from_generator(_rows, features=CLIP_FEATURES, gen_kwargs=arguments, cache_dir=cache_dir)
 
 
-def write_au_corpora(folder: str | Path, clips: int | None = None, size: int = 128) -> list[str]:
-    """All corpora as folders with a Parquet file each; those that are there stay as they are.
+def write_au_corpora(
+    folder: str | Path, clips: int | None = None, size: int = 128, takes: int = 1
+) -> list[str]:
+    """All corpora as folders of Parquet files; those that are there stay as they are.
 
     Args:
         folder: Of the folders.
         clips: Of each corpus (default: the recipe's).
         size: Pixels of the aligned crops.
+        takes: How often each is made, with other people and actions: `fast`, `fast-1` and so on.
 
     Returns:
         The folders, as `open_clips` takes them.
     """
-    folder = Path(folder)
-    for name in AU_CORPORA:
-        path = folder / name / "clips.parquet"
+    folders = []
+    for take, name in itertools.product(range(takes), AU_CORPORA):
+        path = Path(folder) / (f"{name}-{take}" if take else name) / "clips.parquet"
+        folders.append(str(path.parent))
         if path.is_file():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = synthetic_au(name, clips, size=size, cache_dir=str(folder / ".cache"))
+        seed = AU_CORPORA[name].seed + TAKE * take
+        made = synthetic_au(name, clips, seed, size, cache_dir=str(Path(folder) / ".cache"))
         partial = path.with_name(".clips.partial")
         made.to_parquet(partial)
         partial.rename(path)
-    return [str(folder / name) for name in AU_CORPORA]
+    return folders
 
 
 def plan_units(corpus: str, clips: int, seed: int) -> list[ClipPlan]:
     """What every clip of a corpus will be, before anything is drawn."""
     recipe, fields = AU_CORPORA[corpus], load_fields(64)
-    people = min(recipe.subjects, clips)
+    people = max(1, min(recipe.subjects, clips // 2))
     return [_plan(corpus, number, number % people, seed, recipe.amplitude, fields) for number in range(clips)]
 
 
@@ -172,8 +180,9 @@ def _plan(corpus: str, number: int, person: int, seed: int, amplitude, fields: A
     sides = sum((draw_sides(fields, one.units, one.unilateral, generator) for one in chosen), ())
     low, high = amplitude
     peak = low * (high / low) ** torch.rand(1, generator=generator).item()
-    course = draw_time_course(generator)
-    return ClipPlan(f"{corpus}_{number + 1:03d}", f"sub{person + 1:02d}", "", units, sides, peak, course)
+    course, take = draw_time_course(generator), "" if seed == AU_CORPORA[corpus].seed else f"{seed}-"
+    names = f"{take}{corpus}_{number + 1:03d}", f"{take}sub{person + 1:02d}"
+    return ClipPlan(*names, "", units, sides, peak, course)
 
 
 def _drawn(sets: list[ActionSet], generator: torch.Generator) -> ActionSet:

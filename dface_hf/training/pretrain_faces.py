@@ -6,6 +6,7 @@ people who act, before changing cameras, an angular-margin loss over people.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,7 +42,7 @@ class FaceIdentifier(nn.Module):
 
     def __init__(self, config: AC4AUConfig, people: int):
         super().__init__()
-        self.model = AC4AUModel(config)
+        self.model = AC4AUModel(copy.deepcopy(config))  # saving writes into it
         self.directions = nn.Parameter(torch.randn(people, config.hidden_size))
         self.scale, self.margin = config.subject_scale, config.subject_margin
 

@@ -62,6 +62,15 @@ def test_what_was_written_is_not_made_again(corpora):
     assert read_unit_clips(corpora, 16).fingerprint == before.fingerprint
 
 
+def test_another_take_has_other_people_and_names(tmp_path):
+    folders = write_au_corpora(tmp_path, clips=2, size=32, takes=2)
+    assert [folder.rsplit("/", 1)[1] for folder in folders] == [*AU_CORPORA, *(f"{n}-1" for n in AU_CORPORA)]
+    clips = read_unit_clips([folders[0], folders[3]], 16)
+    assert set(clips.corpora) == {"SyntheticAU-fast"} and len(set(clips.names)) == 4
+    assert clips.subject_ids(np.arange(4)).max() == 1 and clips.subjects[2] == "1811-sub01"
+    assert (clips.frames[0] != clips.frames[2]).any()
+
+
 def test_clips_of_units(corpora):
     clips = read_unit_clips(corpora, 16)
     assert clips.frames.shape == (12, 8, 16, 16, 3) and clips.pairs.onset.shape == (12, 32, 32, 3)

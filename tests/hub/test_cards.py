@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import ModelCard
 
 import dface_hf
-from dface_hf import AC4AUConfig, DFaceConfig, DFaceTokenizerConfig
+from dface_hf import AC4AUConfig, DFaceConfig, DFaceTokenizerConfig, STSTNetConfig
 from dface_hf.hub import checkpoint_card, render_card
 from dface_hf.hub.cards import HERE, NOT_MEASURED, put_section
 
@@ -121,6 +121,10 @@ KINDS = {
         {"name": "four", "license": "mit", "data": DATA, "training": TRAINING}
         | {"units": {"CD6ME 2023": UNITS}, "protocol": "One corpus held out."}
         | MADE,
+    ),
+    "another": (
+        STSTNetConfig(),
+        {"name": "five", "training": TRAINING, "last": {"epoch": 881, "loss": 0.882}} | MADE,
     ),
 }
 

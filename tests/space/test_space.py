@@ -26,6 +26,7 @@ from gradio_client.exceptions import AppError  # noqa: E402
 import dface_hf  # noqa: E402
 from dface_hf.faces import write_video  # noqa: E402
 
+from ..scripts import run  # noqa: E402
 from .serving import running, write_clip, write_face  # noqa: E402
 
 SPACE = Path(app.__file__).parent
@@ -254,6 +255,12 @@ def test_who_finds_the_queue_full_is_told_so(clip, cache, monkeypatch):
     told = {str(error) for error in errors if error is not None}
     assert told and all("Queue is full" in one for one in told)
     assert sum(error is None for error in errors) >= 1
+
+
+def test_the_load_script_counts_what_clients_get(url, monkeypatch, capsys):
+    run("benchmarks/space_load.py", "--url", url, "--clients", "2", "--seconds", "1", monkeypatch=monkeypatch)
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| `/")]
+    assert sum(int(row[1]) for row in rows) >= 2 and all(row[3] == "0" for row in rows)
 
 
 def test_it_runs_flat_and_with_a_borrowed_gpu_as_on_a_space(tmp_path):

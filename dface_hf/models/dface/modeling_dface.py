@@ -123,6 +123,11 @@ class DFacePreTrainedModel(PreTrainedModel):
     # The two heads share one checkpoint; each leaves the other's part alone.
     _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
 
+    @classmethod
+    def from_pretrained(cls, *args, use_safetensors: bool | None = True, **kwargs):
+        """As of `PreTrainedModel`, but a pickle (pytorch_model.bin) is refused unless it is asked for."""
+        return super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         if isinstance(module, DFaceModel):

@@ -206,6 +206,11 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _keys_to_ignore_on_load_unexpected = [r"^dface\.(?!tokenizer)", r"^classifier\."]
 
+    @classmethod
+    def from_pretrained(cls, *args, use_safetensors: bool | None = True, **kwargs):
+        """As of `PreTrainedModel`, but a pickle (pytorch_model.bin) is refused unless it is asked for."""
+        return super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
