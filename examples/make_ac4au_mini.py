@@ -10,15 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import skimage.data
 import torch
 
-from dface_hf import AC4AU_CHECKPOINT, DEFAULT_CHECKPOINT, AC4AUImageProcessor, DFaceTokenizerModel
+from dface_hf import (
+    AC4AU_CHECKPOINT,
+    DEFAULT_CHECKPOINT,
+    AC4AUForActionUnitDetection,
+    AC4AUImageProcessor,
+    DFaceTokenizerModel,
+)
 from dface_hf.data.protocols import Fold
 from dface_hf.data.synthetic_au import AU_CORPORA, LICENSE, write_au_corpora
 from dface_hf.data.unit_clips import UnitClips, read_unit_clips
+from dface_hf.faces import align, fit_similarity, locate, make_detector
 from dface_hf.hub.cards import REPORT, checkpoint_card
 from dface_hf.metrics import au_scores
+from dface_hf.models.ac4au.configuration_ac4au import UNITS
 from dface_hf.pipelines.loading import load_model
+from dface_hf.synthesis import NuisanceConfig, draw_time_course, faces_from_images, load_fields, render_clip
 from dface_hf.training.checkpointing import write_folder, write_json
 from dface_hf.training.cost import read_cost
 from dface_hf.training.cross_validate_scores import machine
@@ -27,6 +37,8 @@ from dface_hf.training.train_units import AC4AU_MINI, AC4AU_RECIPE, predict_unit
 from dface_hf.training.unit_rows import TokenRow
 
 SIZE = 64  # of the crops, px
+PHOTOGRAPH = "one photograph, one unit of 3 px (of a 128 px face) a clip"
+PHOTOGRAPH_PX = 3.0
 SCORED = "synthetic clips of unseen people, cameras of the training clips"
 
 
@@ -44,10 +56,12 @@ def main() -> None:
     model = train_units(AC4AU_MINI, clips, fold.train, recipe, 0, work / "mini", backbone)
     report = make_report(clips, fold, predict_units(model, clips.frames[fold.test]), recipe, options)
     size = {"height": AC4AU_MINI.image_size, "width": AC4AU_MINI.image_size}
+    processor = AC4AUImageProcessor(size=size, num_frames=AC4AU_MINI.num_frames)
+    report["units"][PHOTOGRAPH] = photograph_scores(model, processor)
 
     def fill(partial: str) -> None:
         model.save_pretrained(partial)
-        AC4AUImageProcessor(size=size, num_frames=AC4AU_MINI.num_frames).save_pretrained(partial)
+        processor.save_pretrained(partial)
         write_json(Path(partial) / REPORT, report)
         (Path(partial) / "README.md").write_text(checkpoint_card(partial), encoding="utf-8")
 
@@ -85,14 +99,32 @@ def make_report(clips: UnitClips, fold: Fold, logits: np.ndarray, recipe, option
         "protocol": f"{len(fold.train)} clips to train on, {len(fold.test)} of other people to score.",
         "units": {SCORED: scores},
         "data": [
-            f"SyntheticAU-{name}: clips of procedural faces at {recipe.fps} frames a second ({LICENSE})"
-            for name, recipe in AU_CORPORA.items()
+            f"SyntheticAU-{name}: clips of procedural faces at {camera.fps} frames a second ({LICENSE})"
+            for name, camera in AU_CORPORA.items()
         ],
         "training": {"epochs": recipe.epochs, "learning_rate": recipe.learning_rate, "seed": 0,
                      "batch_size": recipe.batch_size},
         "cost": [{"part": name} | one for name, path in parts.items() for one in read_cost(path)],
         "command": " ".join(["python examples/make_ac4au_mini.py", *words]),
     } | machine()  # fmt: skip
+
+
+@torch.no_grad()
+def photograph_scores(model: AC4AUForActionUnitDetection, processor: AC4AUImageProcessor) -> dict:
+    """F1 where scikit-image's public-domain portrait acts: a face unlike those of the training."""
+    image, fields, camera = skimage.data.astronaut(), load_fields(SIZE), NuisanceConfig.none()
+    similarity = fit_similarity(*locate(image, make_detector().detect(image)[0]))
+    face = faces_from_images([align(image, similarity, SIZE * 3 // 2)], SIZE * 3 // 2)[0]
+    logits, units = [], UNITS * 2
+    for seed, unit in enumerate(units):
+        course = draw_time_course(torch.Generator().manual_seed(seed))
+        clip = render_clip(face, {unit: PHOTOGRAPH_PX}, course, 60, camera, seed, fields, size=SIZE)
+        pixels = processor(clip[0], onsets=clip[1].onset, offsets=clip[1].offset, return_tensors="pt")
+        logits.append(model(**pixels).logits[0].numpy())
+    truth = np.array(units)[:, None] == np.array(UNITS)
+    scores = au_scores(truth, np.stack(logits), UNITS)
+    scores["baselines"] = {"all units in every clip": au_scores(truth, np.ones_like(truth), UNITS)["f1"]}
+    return scores
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -102,6 +134,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", default=AC4AU_CHECKPOINT, help="folder of the checkpoint")
     parser.add_argument("--work", default="runs/action-units", help="folder of the resumable run")
     parser.add_argument("--clips", type=int, help="of each corpus, instead of the recipe's")
+    parser.add_argument("--takes", type=int, default=2, help="of each corpus, with other people")
     parser.add_argument(
         "--blocks", type=int, default=FACES_RECIPE.epochs, help="of 50 steps of the pretraining"
     )

@@ -85,4 +85,5 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
 
 
 if __name__ == "__main__":
+    engine.share_cores()
     launch(build_demo())

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 
+import cv2
 import torch
 
 import dface_hf
@@ -14,7 +15,7 @@ from dface_hf.models import DFaceForVideoClassification, TextEncoder
 from dface_hf.pipelines import RECOGNITION_TASK, TRANSFER_TASK
 from dface_hf.pipelines.loading import load_pipeline
 
-from .limits import plain_errors, refuse
+from .limits import CONCURRENCY, plain_errors, refuse
 
 try:
     import spaces
@@ -77,6 +78,13 @@ def reads_text() -> bool:
     """Whether there is a text encoder: an installed package, or a repository of the Hub."""
     name = str(classifier().config.text_encoder)
     return "/" in name or importlib.util.find_spec(name.replace("-", "_")) is not None
+
+
+def share_cores() -> None:
+    """Give each of the requests that run at a time its part of the cores, instead of all cores to all."""
+    threads = max(1, (os.cpu_count() or 1) // CONCURRENCY)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
 
 
 def _device() -> str:

@@ -9,10 +9,11 @@ the face does, and so may the label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -80,27 +81,27 @@ class Explanation:
 @torch.no_grad()
 def explain(
     model: DFaceForVideoClassification,
-    pixel_values: torch.Tensor,
+    onsets: torch.Tensor,
     action_ids: torch.Tensor,
     labels: torch.Tensor,
+    flows: NDArray[np.float32],
 ) -> list[Explanation]:
     """Explain the labels of events.
 
     Args:
         model: In evaluation mode, on the device of the tensors.
-        pixel_values: (events, 2, 3, S, S) aligned onset and apex, RGB in [0, 1], as the model takes them.
+        onsets: (events, 3, S, S) aligned onset crops, RGB in [0, 1], as the model takes them.
         action_ids: (events, P) their tokens.
         labels: (events,) int64 classes to explain.
+        flows: (events, 2, GRID, GRID) `measured_motion` of the pairs.
 
     Returns:
         One explanation an event. Where the decoder has no flow (``decoder_head="pixels"``), what tokens move
         is not known; their weights and the units are.
     """
-    onsets = pixel_values[:, 0]
     null = null_ids(model.dface.tokenizer, onsets)
     weights = token_weights(model, action_ids, labels, null).cpu().numpy()
     moving, codes = (action_ids != null).cpu().numpy(), action_ids.tolist()
-    flows = measured_motion(pixel_values)
     units = _detected_units(np.moveaxis(flows, 1, -1) * PX)
     sentences = [facs_sentence(one) for one in units]
     if model.config.tokenizer_config.decoder_head == "pixels":
@@ -121,11 +122,17 @@ def _detected_units(flows: NDArray) -> list[dict[str, dict[str, float]]]:
     return [name_amplitudes(one, floor=FLOW_FLOOR) if known else {} for one, known in rows]
 
 
-def measured_motion(pixel_values: torch.Tensor) -> NDArray[np.float32]:
-    """Optical flow (n, 2, GRID, GRID) of pairs (n, 2, 3, S, S), px of a 128 px crop."""
-    pairs = pixel_values.float().clamp(0, 1).permute(0, 1, 3, 4, 2).cpu().numpy()
-    flows = torch.from_numpy(np.stack([optical_flow(*pair, "dis") for pair in pairs])).permute(0, 3, 1, 2)
-    return (F.adaptive_avg_pool2d(flows, GRID) * (REFERENCE_SIZE / flows.shape[-1])).numpy()
+def measured_motion(pairs: Iterable[tuple[NDArray, NDArray]]) -> NDArray[np.float32]:
+    """Optical flow (n, 2, GRID, GRID) of aligned pairs, px of a 128 px crop.
+
+    Args:
+        pairs: Onset and apex, each (S, S, 3) RGB, uint8, of S = 128 or so: smaller ones show too little.
+    """
+    flows = [np.zeros((0, GRID, GRID, 2), np.float32)]
+    for onset, apex in pairs:
+        flow = cv2.resize(optical_flow(onset, apex, "dis"), (GRID, GRID), interpolation=cv2.INTER_AREA)
+        flows.append(flow[None] * (REFERENCE_SIZE / len(onset)))
+    return np.moveaxis(np.concatenate(flows), -1, 1)
 
 
 def null_ids(tokenizer: DFaceTokenizerModel, onsets: torch.Tensor) -> torch.Tensor:

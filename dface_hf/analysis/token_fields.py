@@ -22,6 +22,7 @@ from dface_hf.faces.flow import optical_flow
 from dface_hf.models import DFaceTokenizerModel
 from dface_hf.synthesis.nuisances import REFERENCE_SIZE
 
+from .explanation import null_ids
 from .token_pairs import TokenisedPairs
 from .unit_reading import GRID
 
@@ -115,13 +116,14 @@ def fields_alone(tokenizer: DFaceTokenizerModel, faces: torch.Tensor) -> TokenFi
         faces: (n, 3, S, S) RGB in [0, 1], aligned crops of the tokenizer's size.
     """
     reader, null = MotionReader(tokenizer), tokenizer.null_action_ids()
-    still = reader.draw(faces, null.expand(len(faces), -1))
+    rest = null_ids(tokenizer, faces.to(tokenizer.device))
+    still = reader.draw(faces, rest)
     found = TokenFields.empty(len(null), tokenizer.config.codebook_size)
     tokens = [(p, c) for p in range(len(null)) for c in range(found.motion.shape[1]) if c != null[p]]
     for position, code in tqdm(tokens, desc="decoding tokens alone", unit="token", leave=False):
-        ids = null.clone()
-        ids[position] = code
-        acting = reader.draw(faces, ids.expand(len(faces), -1))
+        ids = rest.clone()
+        ids[:, position] = code
+        acting = reader.draw(faces, ids)
         found.put(position, code, reader.between(still, acting))
     return found
 
@@ -142,10 +144,9 @@ def fields_in_company(
     found = TokenFields.empty(len(null), tokenizer.config.codebook_size)
     rows = _examples(pairs.ids[: len(pairs.onset)], null.numpy(), found.motion.shape[1], most, seed)
     for (position, code), chosen in tqdm(rows, desc="decoding tokens in company", unit="token", leave=False):
-        ids = torch.from_numpy(pairs.ids[chosen])
+        ids, onsets = torch.from_numpy(pairs.ids[chosen]), pairs.frames(chosen)
         without = ids.clone()
-        without[:, position] = null[position]
-        onsets = pairs.frames(chosen)
+        without[:, position] = null_ids(tokenizer, onsets.to(tokenizer.device)).cpu()[:, position]
         drawn = (reader.draw(onsets, some) for some in (without, ids))
         found.put(position, code, reader.between(*drawn))
     return found
@@ -172,10 +173,11 @@ def additivity(tokenizer: DFaceTokenizerModel, pairs: TokenisedPairs, alone: Tok
         `cosine` (mean over pairs), `gain` (what the sums are to be multiplied by, least squares over all
         pairs) and `r2` (explained with that gain).
     """
-    reader, null = MotionReader(tokenizer), tokenizer.null_action_ids().cpu()
+    reader = MotionReader(tokenizer)
     rows = np.arange(min(len(pairs.onset), 4 * BATCH))
     ids, onsets = torch.from_numpy(pairs.ids[rows]), pairs.frames(rows)
-    drawn = (reader.draw(onsets, some) for some in (null.expand(len(rows), -1), ids))
+    rest = null_ids(tokenizer, onsets.to(tokenizer.device))
+    drawn = (reader.draw(onsets, some) for some in (rest, ids))
     whole = reader.between(*drawn).reshape(len(rows), -1)
     parts = alone.motion[np.arange(ids.shape[1]), pairs.ids[rows]].sum(axis=1).reshape(len(rows), -1)
     power = float((parts * parts).sum())

@@ -1,4 +1,4 @@
-"""`dface cross-validate --task action-units`: F1 of twelve units, by default for corpora left out in turn."""
+"""`dface cross-validate --task action-units`: F1 of twelve units, for corpora or people left out."""
 
 import json
 from pathlib import Path
@@ -82,16 +82,12 @@ def unit_rows(models: list[str], ablations: list[str], options: dict) -> list:
     rows: list = []
     wanted = list(ABLATIONS) if "all" in ablations else list(dict.fromkeys(ablations))
     for name in models:
-        row = (
-            _from_checkpoint(name, options)
-            if name == DFACE or Path(name).is_dir()
-            else row_named(name, options)
-        )
+        given = name == DFACE or Path(name).is_dir()
+        row = _from_checkpoint(name, options) if given else row_named(name, options)
         rows.append(row)
         if isinstance(row, AC4AURow):
-            if "all" in ablations and row.backbone is None:
-                wanted = [one for one in wanted if one != "no-pretraining"]
-            rows += [without(row, one) for one in wanted]
+            untrained = "all" in ablations and row.backbone is None  # has nothing of this to leave out
+            rows += [without(row, one) for one in wanted if not (untrained and one == "no-pretraining")]
     if ablations and not any(isinstance(row, AC4AURow) for row in rows):
         raise ValueError("--ablation is about AC4AU with this task; give --model ac4au, too")
     return rows

@@ -1,6 +1,6 @@
 """The pipeline task `micro-expression-recognition`: a clip in, its events with tokens and emotions out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import GeneratorType
 from typing import Any
 
@@ -123,14 +123,17 @@ class MicroExpressionRecognitionPipeline(Pipeline):
             output = self.model(pixel_values=batch)
             forwarded["outputs"].append(output)
             if explain and output.get("action_ids") is not None and output.logits.isfinite().all():
-                forwarded["explanations"] += self._explanations(batch, output)
+                start = len(forwarded["explanations"])
+                events = inputs["clip"].events[start : start + len(batch)]
+                forwarded["explanations"] += self._explanations(batch[:, 0], output, events)
         return forwarded
 
-    def _explanations(self, batch: torch.Tensor, output) -> list[Any]:
+    def _explanations(self, onsets: torch.Tensor, output, events: Sequence[FaceEvent]) -> list[Any]:
         """An `Explanation` of each event of a batch."""
-        from dface_hf.analysis.explanation import explain  # kept off the import of the package
+        from dface_hf.analysis.explanation import explain, measured_motion  # not needed to import the package
 
-        return explain(self.model, batch, output.action_ids, output.logits.argmax(dim=-1))
+        flows = measured_motion((event.onset_image, event.apex_image) for event in events)
+        return explain(self.model, onsets, output.action_ids, output.logits.argmax(dim=-1), flows)
 
     def postprocess(self, forwarded: dict[str, Any], return_images: bool = False) -> dict[str, Any]:
         clip: ClipEvents = forwarded["clip"]

@@ -1,7 +1,7 @@
 """Cross-validation on action units: the same clips and folds for every row, F1 in both aggregates of CD6ME.
 
 Each (row, fold, seed) is one JSON file with its logits, written when it is finished: an interrupted run goes
-on after the last of them, and in the midst of a fold after its last checkpoint; rows can be added later.
+on after the last of them, and in the midst of a fold after its last checkpoint. Rows and seeds can be added.
 Epochs are fixed before looking, and everything that is counted or fitted comes from a fold's training clips.
 """
 
@@ -64,6 +64,7 @@ def cross_validate_units(
     output = Path(output)
     plan = _plan(clips, config, folds)
     claim_run(output, plan, resume)
+    plan["seeds"] = list(config.seeds)
     plan["models"] = {row.name: _plain(row.describe()) for row in rows}
     found: dict[str, dict[str, Any]] = {}
     bar = tqdm(total=len(rows) * len(folds) * len(config.seeds), unit="fold")
@@ -116,9 +117,9 @@ def unit_table(document: dict[str, Any]) -> list[list[str]]:
 
 
 def _plan(clips: UnitClips, config: CrossValidationConfig, folds: list[Fold]) -> dict[str, Any]:
-    """All that the numbers depend on, but for the models."""
+    """All that the numbers depend on, but for models and seeds."""
     plan: dict[str, Any] = {"task": "action-units", "units": list(clips.units), "protocol": config.protocol}
-    plan |= {"folds": [fold.name for fold in folds], "seeds": list(config.seeds)}
+    plan["folds"] = [fold.name for fold in folds]
     plan |= {"k": config.k} if config.protocol == "kfold" else {}
     corpora = np.array(clips.corpora)
     positives = {name: clips.shown[corpora == name].sum(0).tolist() for name in dict.fromkeys(clips.corpora)}

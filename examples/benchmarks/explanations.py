@@ -151,8 +151,9 @@ def _explained(
     size = model.config.tokenizer_config.image_size
     frames = resized(torch.from_numpy(np.stack([onset, apex], axis=1)).permute(0, 1, 4, 2, 3), size)
     output = model(pixel_values=frames)
-    told = explanation.explain(model, frames, output.action_ids, output.logits.argmax(-1))
-    return told, explanation.measured_motion(frames)
+    flows = explanation.measured_motion(zip(onset, apex, strict=True))
+    labels = output.logits.argmax(-1)
+    return explanation.explain(model, frames[:, 0], output.action_ids, labels, flows), flows
 
 
 def _true_sides(fields: ActionFields, weights: np.ndarray) -> np.ndarray:

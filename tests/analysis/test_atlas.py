@@ -204,6 +204,20 @@ def test_a_pixel_decoder_is_read_by_optical_flow(faces):
     assert np.isfinite(atlas.alone.motion).all() and (atlas.alone.motion[:, 0] == 0).all()
 
 
+def test_the_published_form_is_read_against_the_rest_of_each_face(faces):
+    torch.manual_seed(0)
+    published = dict(reference_compat=True, decoder_head="pixels", motion_channels=False, appearance=True)
+    published |= dict(match_brightness=False, normalize_loss=False, motion_weight=0)
+    model = DFaceTokenizerModel(
+        DFaceTokenizerConfig(**SMALL | published | dict(codebook_size=CODES, num_action_tokens=4))
+    ).eval()
+    rest = model.encode(faces[:1], faces[:1])[0]
+    fields = fields_alone(model, faces[:1])
+    assert rest.any(), "a still face has a code map"
+    assert all(fields.peak[position, code] == 0 for position, code in enumerate(rest.tolist()))
+    assert fields.peak.max() > 0
+
+
 def test_everything_is_in_the_document(atlas):
     document = atlas.document
     text = json.dumps(document, allow_nan=False)

@@ -145,7 +145,7 @@ def test_a_subfolder_of_a_revision_in_shards_and_then_offline(hub, pusher, tmp_p
     finally:
         offline.close()
     assert again.out == answer.out, again.err
-    assert never.code == 1 and "ada/never" in never.err
+    assert never.code == 1 and "offline mode" in never.err
     assert len(hub.asked) == asked
 
 

@@ -5,7 +5,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
+
+import dface_hf
 
 from .conftest import Client
 
@@ -20,6 +23,25 @@ with torch.no_grad():
     output = model(**processor(pair, return_tensors="pt"))
 print(output.logits[0].tolist(), output.action_ids[0].tolist())
 print(type(AutoModel.from_pretrained("ada/coded", **options)).__name__)
+"""
+
+# Clips for AC4AU, fields of optical flow for the baselines.
+OTHERS = """
+import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoModelForVideoClassification
+options = dict(trust_remote_code=True)
+generator = torch.Generator().manual_seed(0)
+for auto, name, shape in (
+    (AutoModelForVideoClassification, "ada/ac4au", (8, 32, 32, 3)),
+    (AutoModelForImageClassification, "ada/htnet", (2, 28, 28)),
+):
+    model = auto.from_pretrained(name, **options).eval()
+    processor = AutoImageProcessor.from_pretrained(name, **options)
+    given = torch.rand(shape, generator=generator)
+    given = (given * 255).byte() if shape[-1] == 3 else given
+    with torch.no_grad():
+        print(model(**processor(given.numpy(), return_tensors="pt")).logits[0].tolist())
+    print(type(model).__name__, type(model).__module__.split(".")[0])
 """
 
 
@@ -82,3 +104,39 @@ def test_the_code_of_the_repository_runs_where_only_transformers_is(
         offline.close()
     assert again.out == here.out, again.err
     assert len(hub.asked) == asked
+
+
+@pytest.fixture
+def others(tmp_path) -> list[Path]:
+    """Checkpoints of AC4AU and of a flow baseline."""
+    torch.manual_seed(0)
+    sizes = dict(image_size=32, stage_channels=(8, 16, 16), stage_depths=(1, 1, 1), hidden_size=32)
+    ac4au = dface_hf.AC4AUConfig(stem_channels=8, head_channels=32, num_temporal_layers=1, **sizes)
+    htnet = dface_hf.HTNetConfig(hidden_size=32, depths=(1, 1, 1), num_labels=3)
+    dface_hf.AC4AUForActionUnitDetection(ac4au).save_pretrained(tmp_path / "ac4au")
+    dface_hf.AC4AUImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "ac4au")
+    dface_hf.HTNetForImageClassification(htnet).save_pretrained(tmp_path / "htnet")
+    dface_hf.FlowImageProcessor().save_pretrained(tmp_path / "htnet")
+    return [tmp_path / "ac4au", tmp_path / "htnet"]
+
+
+def test_the_code_of_other_systems_runs_there_too(
+    hub, pusher, loader, others, transformers_alone, tmp_path_factory
+):
+    for folder in others:
+        done = pusher.dface("push", folder, f"ada/{folder.name}", "--with-code")
+        assert done.code == 0, done.err
+    here = loader.run("import dface_hf\n" + OTHERS)
+    assert here.code == 0, here.err
+    home = tmp_path_factory.mktemp("stranger")
+    stranger = Client(hub.url, home, "-S", PYTHONPATH=str(transformers_alone), PYTHONSAFEPATH="1")
+    try:
+        there = stranger.run(OTHERS)
+    finally:
+        stranger.close()
+    assert there.code == 0, there.err
+    assert there.out.splitlines()[1::2] == [
+        "AC4AUForActionUnitDetection transformers_modules",
+        "HTNetForImageClassification transformers_modules",
+    ]
+    assert there.out.splitlines()[::2] == here.out.splitlines()[::2]

@@ -12,6 +12,9 @@ from transformers import pipeline
 
 import dface_hf
 from dface_hf.faces import ClipError
+from dface_hf.hub import write_checkpoint
+
+from ..conftest import TINY
 
 TASK = "micro-expression-recognition"
 EVENT_KEYS = [
@@ -26,6 +29,7 @@ EVENT_KEYS = [
     "action_ids",
     "attention",
     "similarities",
+    "explanation",
     "box",
     "confidence",
     "stabilisation",
@@ -124,17 +128,52 @@ def test_batch_size_changes_nothing_but_the_batches(recognise, checkpoint, two_f
     assert len(together["events"]) == 2
     configured = pipeline(TASK, model=str(checkpoint), batch_size=1, faces="all", fps=30)
     sizes, forward = [], configured.model.forward
-    configured.model.forward = lambda **inputs: sizes.append(len(inputs["pixel_values"])) or forward(**inputs)
+
+    def counted(**inputs):
+        sizes.extend(len(frames) for name, frames in inputs.items() if name == "pixel_values")
+        return forward(**inputs)
+
+    configured.model.forward = counted
     assert configured([two_faces])[0]["events"] == together["events"] and sizes == [1, 1]
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="batch_size must be at least 1"):
             recognise(two_faces, batch_size=wrong)
 
 
+def test_events_are_explained_unless_told_otherwise(recognise, checkpoint, result, portrait):
+    (event,) = result["events"]
+    told = event["explanation"]
+    assert list(told) == ["tokens", "action_units", "sentence", "agreement"]
+    assert {"AU1", "AU2"} <= set(told["action_units"])  # the portrait's brows rise
+    assert "inner brow raiser" in told["sentence"] and "outer brow raiser" in told["sentence"]
+    positions = {token["position"] for token in told["tokens"]}
+    assert positions == {k for k, code in enumerate(event["action_ids"]) if code}
+    options = {"onset": 45, "apex": 50, "fps": 30}
+    (plain,) = recognise(portrait[0], explain=False, **options)["events"]
+    (explained,) = recognise(portrait[0], **options)["events"]
+    assert {name: explained[name] for name in plain} == plain
+    assert list(explained) == EVENT_KEYS and set(explained) - set(plain) == {"explanation"}
+    configured = pipeline(TASK, model=str(checkpoint), explain=False)
+    assert "explanation" not in configured(portrait[0], **options)["events"][0]
+
+
+def test_decoders_without_flow_leave_regions_out(tmp_path, portrait):
+    config = dface_hf.DFaceConfig(
+        num_labels=3, hidden_size=32, tokenizer_config=TINY | {"decoder_head": "pixels"}
+    )
+    write_checkpoint(dface_hf.DFaceForVideoClassification(config), tmp_path / "pixels")
+    recognise = pipeline(TASK, model=str(tmp_path / "pixels"))
+    (event,) = recognise(portrait[0], onset=45, apex=50, fps=30, return_images=True)["events"]
+    assert event["explanation"]["agreement"] is None and "saliency" not in event
+    assert {token["region"] for token in event["explanation"]["tokens"]} <= {None}
+
+
 def test_pictures_and_curve_on_request(recognise, clip, result):
     full = recognise(str(clip), return_images=True)
     assert full["score"].shape == (104,) and full["threshold"] > 0
     assert full["events"][0]["onset_image"].shape == (128, 128, 3)
+    assert full["events"][0]["decoded_motion"].shape == (2, 32, 32)
+    assert full["events"][0]["saliency"].shape == (32, 32)
     assert "score" not in result and "onset_image" not in result["events"][0]
 
 

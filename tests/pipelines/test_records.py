@@ -28,6 +28,14 @@ def result():
         "box": [1.0, 2.0, 30.0, 40.0],
         "confidence": 0.8,
         "stabilisation": None,
+        "explanation": {
+            "tokens": [],
+            "action_units": {},
+            "sentence": "dimpler, left only",
+            "agreement": None,
+        },
+        "decoded_motion": np.zeros((2, 32, 32), np.float32),
+        "saliency": np.zeros((32, 32), np.float32),
         "onset_image": np.zeros((8, 8, 3), np.uint8),
         "apex_image": np.zeros((8, 8, 3), np.uint8),
     }
@@ -40,7 +48,9 @@ def test_the_document_has_neither_pictures_nor_curves(result):
     assert list(document) == ["model", "clips"] and document["model"] == "some/model"
     (clip,) = document["clips"]
     assert list(clip) == ["path", "fps", "frames", "events", "warnings"]
-    assert set(result["events"][0]) - set(clip["events"][0]) == {"onset_image", "apex_image"}
+    left_out = set(result["events"][0]) - set(clip["events"][0])
+    assert left_out == {"onset_image", "apex_image", "decoded_motion", "saliency"}
+    assert clip["events"][0]["explanation"]["sentence"] == "dimpler, left only"
     assert clip["events"][0]["scores"] == {"negative": 0.25, "surprise": 0.75}
 
 
@@ -53,6 +63,10 @@ def test_nan_is_no_json(result):
 def test_the_table_has_a_row_an_event(result):
     (row,) = csv.DictReader(io.StringIO(to_csv([result, result | {"events": []}])))
     assert row["path"] == "a, b.mp4" and row["label"] == "surprise" and float(row["score"]) == 0.75
+    assert row["sentence"] == "dimpler, left only"
+    del result["events"][0]["explanation"]
+    (plain,) = csv.DictReader(io.StringIO(to_csv([result])))
+    assert plain == row | {"sentence": ""}
     assert row["action_ids"].split() == ["0"] * 15 + ["7"] and row["box"] == "1.0 2.0 30.0 40.0"
 
 

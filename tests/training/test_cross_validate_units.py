@@ -110,6 +110,9 @@ def test_finished_folds_are_not_done_again(clips, tmp_path):
     assert document["rows"]["all-ones"]["sd"]["f1"] == 0
     cross_validate_units(clips, [Counting()], config, tmp_path, resume=True)
     assert len(Counting.asked) == 7
+    config = CrossValidationConfig("lodo", seeds=(0, 1, 7))  # one more seed
+    assert cross_validate_units(clips, [Counting()], config, tmp_path, resume=True)["seeds"] == [0, 1, 7]
+    assert Counting.asked[7:] == [("a", 7), ("b", 7), ("c", 7)]
     with pytest.raises(ValueError, match="holds a run with other data"):
         cross_validate_units(unit_clips(seed=5), [Counting()], config, tmp_path, resume=True)
 
