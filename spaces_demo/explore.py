@@ -30,7 +30,7 @@ STARTS = {
     "Brows up": {1: 2.5, 2: 2.5},
     "Smile": {6: 1.5, 12: 3.0},
     "Frown": {4: 2.5, 7: 1.0},
-    "Nose wrinkled": {9: 2.5},
+    "Wrinkle": {9: 2.5},
 }
 HEAT_FULL, STILL = 1.0, 0.05  # px of a 128 px face
 DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")

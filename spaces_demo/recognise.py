@@ -12,7 +12,7 @@ from dface_hf.analysis.report import report_values
 from dface_hf.pipelines.records import document
 
 from .engine import CHECKPOINT, classifier, on_gpu, reads_text, recogniser, text_encoder
-from .limits import MAX_DESCRIPTION, MAX_DESCRIPTIONS, MAX_SECONDS, check_clip, plain_errors, refuse
+from .limits import MAX_DESCRIPTION, MAX_DESCRIPTIONS, MAX_SECONDS, Clip, check_clip, plain_errors, refuse
 from .look import HEAVY, PRIVATE, chips
 from .pages import fill
 from .samples import CLIPS, clip_example
@@ -46,8 +46,8 @@ def recognise(video: str | None, sensitivity: float, longer: bool) -> tuple[dict
         The result without pictures, the page, and the tokens of the first event.
     """
     with plain_errors():
-        source, kinds = check_clip(video), ("micro", "macro") if longer else ("micro",)
-        result = _analyse(source, kinds, _checked(sensitivity))
+        kinds = ("micro", "macro") if longer else ("micro",)
+        result = _analyse(check_clip(video), kinds, _checked(sensitivity))
         result["path"] = os.path.basename(result["path"])
         (clip,) = document("", [result])["clips"]
         # Not "path": Gradio takes whatever has one for a file.
@@ -72,8 +72,9 @@ def offer(record: dict[str, Any]) -> tuple[gr.Accordion, gr.Radio]:
 
 
 @on_gpu
-def _analyse(clip: str, kinds: tuple[str, ...], sensitivity: float) -> dict[str, Any]:
-    return recogniser()(clip, kinds=kinds, sensitivity=sensitivity, return_images=True)
+def _analyse(clip: Clip, kinds: tuple[str, ...], sensitivity: float) -> dict[str, Any]:
+    options = {"kinds": kinds, "sensitivity": sensitivity, "fps": clip.fps}
+    return recogniser()(clip.path, **options, return_images=True)
 
 
 def _checked(sensitivity: float) -> float:

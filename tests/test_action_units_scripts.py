@@ -56,8 +56,9 @@ def test_make_ac4au_mini(work, tmp_path, monkeypatch, capsys):
     processor = AutoImageProcessor.from_pretrained(folder)
     assert processor.size["height"] == model.config.image_size and processor.num_frames == 8
     report = json.loads((folder / "report.json").read_text())
-    ((told, scores),) = report["units"].items()
+    (told, scores), (_, of_photograph) = report["units"].items()
     assert "unseen people" in told and scores["n"] == 6
+    assert of_photograph["n"] == 24 and list(of_photograph["baselines"].values()) == pytest.approx([2 / 13])
     assert [part["part"] for part in report["cost"]] == ["backbone", "AC4AU"]
     assert f"{scores['f1']:.3f}" in (folder / "README.md").read_text()
     assert (folder / "model.safetensors").stat().st_size < 12e6

@@ -45,6 +45,19 @@ def test_benchmark_of_tokens(tmp_path, monkeypatch, capsys):
     assert probes["Farneback flow of 128 px at 16x16"]["1 macro"] > probes["all ones"]["1 macro"]
 
 
+def test_explanations(tmp_path, monkeypatch, capsys):
+    threads = torch.get_num_threads()
+    arguments = ["--smoke", "--clips", "4", "--parts", "123", "--cache", str(tmp_path / "kept")]
+    run("benchmarks/explanations.py", *arguments, monkeypatch=monkeypatch)
+    torch.set_num_threads(threads)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    rows = {cells[1].strip(): cells[2:-1] for cells in (line.split("|") for line in lines)}
+    for name in ("weight", "gradient", "saliency", "attention", "random tokens", "still faces"):
+        assert name in rows
+    assert float(rows["weight"][0]) > float(rows["attention"][0])
+    assert any(line.startswith("| | true motion | optical flow | decoded from tokens |") for line in lines)
+
+
 def test_recipe_ablation(tmp_path, monkeypatch, capsys):
     where = ["--data", tmp_path / "none", "--cache", tmp_path / "kept", "--work", tmp_path / "work"]
     small = ["--smoke", "--batch-size", "4", "--batches", "2", "--variant", "16 x 9"]

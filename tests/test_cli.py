@@ -69,6 +69,20 @@ def test_every_output_of_one_clip(dface, clip, tmp_path):
     assert changed[event["apex"]] > 1.5 * changed[5]  # the panel is there while the event is
 
 
+def test_events_are_explained_in_one_line(dface, clip, tmp_path):
+    code, out, _ = dface("analyze", clip, *KEYFRAMES)
+    _, event, why = out.splitlines()
+    assert code == 0 and "frames 45/50/50" in event and "brow raiser" in why
+    code, out, _ = dface("analyze", clip, *KEYFRAMES, "--no-explain", "--csv", tmp_path / "a.csv")
+    assert code == 0 and len(out.splitlines()) == 2
+    with open(tmp_path / "a.csv", newline="") as file:
+        assert next(csv.DictReader(file))["sentence"] == ""
+    told = json.loads(dface("analyze", clip, *KEYFRAMES, "--json", "-")[1])["clips"][0]["events"][0]
+    assert told["explanation"]["sentence"] in why and told["explanation"]["action_units"]
+    plain = dface("analyze", clip, *KEYFRAMES, "--no-explain", "--json", "-")[1]
+    assert "explanation" not in json.loads(plain)["clips"][0]["events"][0]
+
+
 def test_csv_on_stdout(dface, clip):
     code, out, err = dface("analyze", clip, *KEYFRAMES, "--csv", "-")
     (row,) = csv.DictReader(out.splitlines())

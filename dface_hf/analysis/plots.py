@@ -222,8 +222,8 @@ def _lower_row(
 def _explanation(figure: Figure, event: Mapping[str, Any], onset: NDArray, left: float, top: float) -> None:
     """The motion that the tokens decode to, over where those that matter move."""
     picture, times = explanation_picture(onset, event["decoded_motion"], event["saliency"])
-    _note(figure, left, top - 0.07, "decoded motion", 9.5, color=INK)
-    _note(figure, left + PICTURE, top - 0.07, f"× {times}, amber: matters", 7, ha="right")
+    _note(figure, left, top - 0.07, f"decoded motion × {times}", 9.5, color=INK)
+    _note(figure, left + PICTURE, top - 0.07, "amber: why", 7, ha="right")
     _show(_axes(figure, "explanation", left, top, PICTURE, PICTURE), picture)
 
 

@@ -261,6 +261,7 @@ def _explanation(event: Mapping[str, Any]) -> dict[str, Any] | None:
     heaviest = max([1e-9, *(abs(token["weight"]) for token in tokens)])
     return {
         "sentence": told["sentence"],
+        "agreement": told.get("agreement"),
         "units": [
             (unit, get_action_unit(int(unit.removeprefix("AU"))).name, side, px, 100 * px / widest)
             for unit, sides in units.items()

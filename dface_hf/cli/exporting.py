@@ -60,26 +60,42 @@ def load_exportable(checkpoint: str):
     Raises:
         CheckpointError: If configuration or weights cannot be used.
     """
-    from transformers import AutoConfig, AutoModelForImageClassification
-
-    import dface_hf
-    from dface_hf.pipelines.loading import CheckpointError, load_model
+    from dface_hf import (
+        AC4AUConfig,
+        AC4AUForActionUnitDetection,
+        DFaceConfig,
+        DFaceForVideoClassification,
+        DFaceTokenizerConfig,
+        DFaceTokenizerModel,
+    )
+    from dface_hf.pipelines.loading import load_config, load_model
 
     name = Path(checkpoint).resolve().name if Path(checkpoint).is_dir() else checkpoint
+    baseline = _flow_baseline(checkpoint)
+    if baseline is not None:
+        return baseline, name
+    classes = {
+        DFaceTokenizerConfig: DFaceTokenizerModel,
+        DFaceConfig: DFaceForVideoClassification,
+        AC4AUConfig: AC4AUForActionUnitDetection,
+    }
+    return load_model(checkpoint, classes[type(load_config(checkpoint, None))]), name
+
+
+def _flow_baseline(checkpoint: str):
+    """The model where the checkpoint is one of a flow baseline, else None."""
+    from transformers import AutoConfig, AutoModelForImageClassification
+
+    from dface_hf import FlowBaselineConfig
+    from dface_hf.pipelines.loading import CheckpointError
+
     try:
         config = AutoConfig.from_pretrained(checkpoint)
-    except Exception as error:  # noqa: BLE001 - a broken file makes the loader raise anything
-        raise CheckpointError(checkpoint, f"cannot read config.json: {error}") from error
-    if isinstance(config, dface_hf.FlowBaselineConfig):
-        model, info = AutoModelForImageClassification.from_pretrained(checkpoint, output_loading_info=True)
-        if info["missing_keys"]:
-            raise CheckpointError(checkpoint, f"the weights lack {sorted(info['missing_keys'])[0]}")
-        return model, name
-    classes = {
-        dface_hf.DFaceTokenizerConfig: dface_hf.DFaceTokenizerModel,
-        dface_hf.DFaceConfig: dface_hf.DFaceForVideoClassification,
-        dface_hf.AC4AUConfig: dface_hf.AC4AUForActionUnitDetection,
-    }
-    if type(config) not in classes:
-        raise CheckpointError(checkpoint, f"config.json is of a {config.model_type!r} model, not of dface_hf")
-    return load_model(checkpoint, classes[type(config)]), name
+    except Exception:  # noqa: BLE001 - what is wrong with it, `load_config` tells
+        return None
+    if not isinstance(config, FlowBaselineConfig):
+        return None
+    model, info = AutoModelForImageClassification.from_pretrained(checkpoint, output_loading_info=True)
+    if info["missing_keys"]:
+        raise CheckpointError(checkpoint, f"the weights lack {sorted(info['missing_keys'])[0]}")
+    return model

@@ -44,22 +44,21 @@ from dface_hf.analysis.unit_reading import FLOOR, FLOW_FLOOR, READ_UNITS, SIDES
 from dface_hf.data import labelled_pairs
 from dface_hf.data.benchmark_pairs import AMPLITUDES, FACES, NUISANCES, PAIRS, SIZE, UNITS, BenchmarkPairs
 from dface_hf.data.pair_clips import EvenPairs, resized, stabilised
-from dface_hf.data.tokenising import batches
 from dface_hf.pipelines.demo import FPS, animate
 from dface_hf.pipelines.loading import load_recogniser
 from dface_hf.synthesis import ActionFields, load_fields
 
-SEED, FACES_PAINTED, REMOVED, DRAWS, TIMES = 3000, 128, 4, 20, 5
+SEED, BATCH, REMOVED, DRAWS, TIMES = 3000, 50, 4, 20, 5
 
 
-def deletion_rows(model: DFaceForVideoClassification, clips: int, seed: int) -> dict[str, dict[str, float]]:
+def deletion_rows(
+    model: DFaceForVideoClassification, clips: int, seed: int, faces: int
+) -> dict[str, dict[str, float]]:
     """Part 1."""
-    parts, generator = [], np.random.default_rng(seed)
-    stream = labelled_pairs(
-        size=model.config.tokenizer_config.image_size, seed=SEED + seed, bank=FACES_PAINTED
-    )
-    total = -(-clips // 64)
-    for batch in tqdm(batches(stream, clips), total=total, desc="deleting", unit="batch", leave=False):
+    parts, generator, count = [], np.random.default_rng(seed), min(BATCH, clips)
+    stream = labelled_pairs(size=model.config.tokenizer_config.image_size, seed=SEED + seed, bank=faces)
+    for step in tqdm(range(-(-clips // count)), desc="deleting", unit="batch", leave=False):
+        batch = stream.sample(count, step)
         parts.append(_deleted(model, batch.onset, batch.apex, generator))
     found = {name: np.concatenate([part[name] for part in parts])[:clips] for name in parts[0]}
     rows = {}
@@ -125,8 +124,9 @@ def unit_rows(
     readings = {name: [] for name in ("true motion", "optical flow", "decoded from tokens")}
     options = PAIRS | {"nuisances": NUISANCES, "amplitude": AMPLITUDES[size], "seed": FACES["test"][1]}
     stream = EvenPairs(SIZE, fields, pairs.procedural_faces("test"), **options)
-    for step in tqdm(range(-(-clips // 50)), desc=f"reading {size}", unit="batch", leave=False):
-        batch = stream.sample(50, step)
+    count = min(BATCH, clips)
+    for step in tqdm(range(-(-clips // count)), desc=f"reading {size}", unit="batch", leave=False):
+        batch = stream.sample(count, step)
         seen = stabilised(batch)
         explained, flow = _explained(model, seen.onset, seen.apex)
         motions = batch.flow.numpy(), flow * PX, np.stack([one.motion for one in explained]) * PX
@@ -199,8 +199,8 @@ def still_row(model: DFaceForVideoClassification, pairs: BenchmarkPairs, clips: 
     """Part 3 on faces that do nothing."""
     seen = pairs.clips("fitted-procedural-test-still", "micro")
     units = []
-    for start in range(0, min(clips, len(seen)), 50):
-        stop = min(start + 50, clips)
+    for start in range(0, min(clips, len(seen)), BATCH):
+        stop = min(start + BATCH, clips)
         told, _ = _explained(model, seen.onset[start:stop], seen.apex[start:stop])
         units += [one.action_units for one in told]
     named = sum(map(len, units)) / len(units)
@@ -249,7 +249,9 @@ def main() -> None:
         for size in (AMPLITUDES if {"2", "3"} & set(options.parts) else ())
     }
     parts = {
-        "1. Deletion of 4 tokens": lambda: deletion_rows(model, options.clips, options.seed),
+        "1. Deletion of 4 tokens": lambda: deletion_rows(
+            model, options.clips, options.seed, 8 if options.smoke else 128
+        ),
         "2. Action units, mean F1": lambda: {size: scores for size, (scores, _) in found.items()},
         "3. Sentences": lambda: (
             {size: row for size, (_, row) in found.items()}

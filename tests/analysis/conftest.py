@@ -57,6 +57,21 @@ def make_event():
 
 
 @pytest.fixture
+def explained() -> dict:
+    """What the pipeline adds to an event that is explained: the brows rise, on the right less."""
+    motion, saliency = np.zeros((2, 32, 32), np.float32), np.zeros((32, 32), np.float32)
+    motion[1, 6:11, 8:24], saliency[6:11, 16:24] = -1.5, 1.0
+    units = {"AU1": {"left": 1.51, "right": 1.02}, "AU2": {"left": 1.2, "right": 0.33}}
+    tokens = [
+        {"position": 2, "code": 30, "weight": 1.234, "region": "left inner brow"},
+        {"position": 1, "code": 31, "weight": -0.345, "region": "right inner brow"},
+    ]
+    sentence = "inner brow raiser and outer brow raiser (left only)"
+    told = {"tokens": tokens, "action_units": units, "sentence": sentence, "agreement": 0.81}
+    return {"explanation": told, "decoded_motion": motion, "saliency": saliency}
+
+
+@pytest.fixture
 def make_result(make_event):
     def make(events=1, frames=200, **changes) -> dict:
         found = [make_event(10 + 15 * k, label=FOUR[k % 4]) for k in range(events)]

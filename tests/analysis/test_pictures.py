@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dface_hf.analysis.pictures import magnify, motion_picture
+from dface_hf.analysis.pictures import explanation_picture, magnify, motion_picture
 
 
 def grey(value: int, size: int = 32) -> np.ndarray:
@@ -49,3 +49,13 @@ def test_still_pair_has_no_arrows(crops):
 def test_bad_crops_are_refused(onset, apex, message):
     with pytest.raises(ValueError, match=message):
         magnify(onset, apex)
+
+
+def test_explanations_mark_what_matters_and_which_way_it_moves(crops, explained):
+    picture, times = explanation_picture(crops[0], explained["decoded_motion"], explained["saliency"], 320)
+    assert picture.shape == (320, 320, 3) and picture.dtype == np.uint8 and times == 5
+    plain, _ = explanation_picture(crops[0], explained["decoded_motion"], np.zeros((32, 32)), 320)
+    changed = (picture != plain).any(axis=-1)
+    assert changed[70:100, 180:230].mean() > 0.5 and not changed[:, :140].any() and not changed[140:].any()
+    white = (plain == 255).all(axis=-1)
+    assert white[40:110, 90:230].any() and not white[140:].any()  # arrows where the brows are

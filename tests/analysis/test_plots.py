@@ -183,3 +183,37 @@ def test_saving_is_all_or_nothing(tmp_path, make_result):
         save_figure(figure, tmp_path / "missing" / "out.png")
     save_figure(figure, tmp_path / "out.png")
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_an_explanation_is_drawn_beside_the_tokens(crops, make_event, explained, tmp_path):
+    figure = plot_event(make_event(**explained), *crops)
+    shown = names(figure)
+    assert shown == [
+        "onset",
+        "apex",
+        "difference",
+        "motion",
+        "tokens",
+        "explanation",
+        "scores",
+        "similarities",
+    ]
+    assert explained["explanation"]["sentence"] in texts(figure)
+    boxes = [axes.get_position() for axes in figure.axes]
+    for k, box in enumerate(boxes):
+        assert all(box.x1 <= o.x0 or o.x1 <= box.x0 or box.y1 <= o.y0 or o.y1 <= box.y0 for o in boxes[:k])
+        assert 0 <= box.x0 and box.x1 <= 1 and 0 <= box.y0 and box.y1 <= 1
+    assert drawn(figure, tmp_path / "event.png").std() > 10
+    only_told = plot_event(make_event(explanation=explained["explanation"]), *crops)
+    assert "explanation" not in names(only_told) and explained["explanation"]["sentence"] in texts(only_told)
+
+
+def test_a_clips_panels_show_what_explanations_there_are(crops, make_result, explained, tmp_path):
+    result = make_result(events=2)
+    for event in result["events"]:
+        event |= {"onset_image": crops[0], "apex_image": crops[1]}
+    result["events"][1] |= explained
+    figure = plot_clip(result)
+    assert "explanation 2" in names(figure) and "explanation 1" not in names(figure)
+    assert explained["explanation"]["sentence"] in texts(figure)
+    assert drawn(figure, tmp_path / "clip.png").std() > 5

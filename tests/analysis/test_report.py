@@ -215,3 +215,24 @@ def test_events_are_not_changed(make_result, crops, tmp_path):
     result = make_result()
     write_report(tmp_path, result, [crops])
     assert "onset_image" not in result["events"][0]
+
+
+def test_explanations_have_a_place_of_their_own(make_result, crops, explained, tmp_path):
+    result = make_result(events=2)
+    result["events"][0] |= explained
+    page = Page(write_report(tmp_path, result, [crops, crops]))
+    for text in (
+        "inner brow raiser and outer brow raiser (left only)",
+        "AU1 inner brow raiser",
+        "1.51",
+        "left inner brow",
+        "+1.234",
+        "-0.345",
+        "agreement with the measured motion 0.81",
+    ):
+        assert text in page.text
+    assert page.source.count('class="why"') == 1 and page.source.count("decoded motion") == 1
+    result["events"][0] |= {"decoded_motion": None, "explanation": {
+        "tokens": [], "action_units": {}, "sentence": "no clear action unit", "agreement": None}}  # fmt: skip
+    page = Page(write_report(tmp_path, result, [crops, crops]))
+    assert "no clear action unit" in page.text and "decoded motion" not in page.text

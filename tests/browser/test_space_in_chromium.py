@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import av
 import pytest
 
 pytest.importorskip("gradio", reason="the extra [space] is not installed")
@@ -26,11 +27,16 @@ def url(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
+def playwright():
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -92,6 +98,33 @@ def test_a_clip_is_uploaded_and_its_event_shown(visit, clip, width, scheme):
     page.locator("#similar .bars").wait_for()
     assert page.locator("#similar dt").count() == 3
     assert fits(page) and unnamed(page) == []
+
+
+def test_a_recording_of_the_camera_is_analysed(playwright, url, portrait, tmp_path):
+    """A browser's recordings tell neither length nor frame rate. The camera shows the portrait."""
+    film = tmp_path / "camera.mjpeg"
+    with av.open(str(film), "w", format="mjpeg") as out:
+        stream = out.add_stream("mjpeg", rate=30, width=256, height=256, pix_fmt="yuvj420p")
+        for frame in portrait[0]:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame).reformat(format="yuvj420p")))
+        out.mux(stream.encode())
+    camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox"]
+    camera.append(f"--use-file-for-fake-video-capture={film}")
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=camera)
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    page.locator("#clip").get_by_label("Capture from camera").click()
+    page.locator("#clip").get_by_text("Click to Access Webcam").click()
+    page.locator("#clip").get_by_text("Record").click()
+    page.wait_for_timeout(3000)
+    page.locator("#clip").get_by_text("Stop").click()
+    page.locator("#clip video[src]").wait_for()
+    page.locator("#analyse").click()
+    told = page.locator("#result .lead")
+    told.wait_for()
+    assert 1 < float(re.search(r"in ([\d.]+) s", told.inner_text())[1]) < 20
+    browser.close()
 
 
 def test_an_error_is_a_plain_sentence(visit):

@@ -11,22 +11,13 @@ import torch
 from transformers import AutoModelForImageClassification, AutoModelForVideoClassification
 
 import dface_hf
-from dface_hf import AC4AUConfig, AC4AUForActionUnitDetection, DFaceForVideoClassification
+from dface_hf import AC4AUConfig, AC4AUForActionUnitDetection, DFaceConfig, DFaceForVideoClassification
 from dface_hf.hub.export import BATCHES, ExportError, compare, export_model, parts_of, refuse_difference
 
-from ..conftest import tiny_classifier
+from ..conftest import TINY, tiny_classifier
+from ..models.test_ac4au import TINY as TINY_AC4AU
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY_AC4AU = dict(
-    image_size=32,
-    stem_channels=8,
-    stage_channels=(8, 16, 16),
-    stage_depths=(1, 1, 1),
-    head_channels=32,
-    hidden_size=32,
-    num_temporal_layers=1,
-    expert_size=8,
-)
 # Run where dface_hf is not imported.
 ALONE = """
 import sys, torch
@@ -132,6 +123,16 @@ def test_other_systems_as_onnx(model_class, config, tmp_path):
     assert done.part.example(4).min() >= low and done.part.example(4).max() <= high
 
 
+@pytest.mark.parametrize("choice", [{"pooling": "class_token"}, {"head": "conv", "positions": "2d"}], ids=str)
+def test_heads_of_the_ablations(choice, tmp_path):
+    torch.manual_seed(0)
+    sizes = dict(tokenizer_config=TINY, hidden_size=32, num_attention_heads=2, projection_dim=12)
+    model = DFaceForVideoClassification(DFaceConfig(num_labels=3, **sizes, **choice)).eval()
+    [done] = export_model(model, tmp_path, "torch-export", "heads")
+    assert done.part.outputs == ("logits", "pooling_attention", "action_embeds")
+    assert max(done.differences.values()) < 1e-5 and done.path == tmp_path / "heads.pt2"
+
+
 def test_a_flow_baseline_by_the_command(dface, tmp_path):
     pytest.importorskip("onnxruntime", reason="extra [export]")
     model = dface_hf.STSTNetForImageClassification(dface_hf.STSTNetConfig(num_labels=3))
@@ -206,7 +207,7 @@ def test_options_that_do_not_fit(dface, checkpoint, tmp_path):
 
 @pytest.mark.parametrize(
     ("config", "told"),
-    [(b'{"model_type": "bert"}', "of a 'bert' model, not of dface_hf"), (b"{", "cannot read config.json")],
+    [(b'{"model_type": "bert"}', "of a 'bert' model, not of D-FACE"), (b"{", "cannot read config.json")],
 )
 def test_checkpoints_of_others(dface, tmp_path, config, told):
     (tmp_path / "config.json").write_bytes(config)
