@@ -13,6 +13,10 @@ class ClipError(ValueError):
     """
 
     def __init__(self, path: object, problem: str, fix: str = "") -> None:
-        self.path = str(path)
+        self.path, self._told = str(path), (problem, fix)
         message = f"{self.path}: {problem}" + (f"; {fix}" if fix else "")
         super().__init__(" ".join(message.split()))
+
+    def __reduce__(self) -> tuple:
+        # Other processes rebuild an exception from its message alone; this one takes more.
+        return type(self), (self.path, *self._told)

@@ -86,12 +86,13 @@ class VideoFrames(FrameSource):
         with self._open() as container:
             stream = self._video_stream(container)
             self.frame_count = self._claimed = stream.frames or None
-            self.fps = fps or self._average_rate(stream)
+            told, clock = (float(rate or 0) for rate in (stream.average_rate, stream.time_base))
             aspect = float(stream.sample_aspect_ratio or 1)
             self._aspect = aspect if 0.25 <= aspect <= 4 else 1.0
         self._start = self._first_pts()
         self._table: list[int] | None = None
         self._scanned = False
+        self.fps = fps or (told if 0 < told <= 1000 else self._measured_rate(clock))
 
     def _open(self) -> Any:
         try:
@@ -116,10 +117,13 @@ class VideoFrames(FrameSource):
             stream.codec_context.thread_count = 2
         return stream
 
-    def _average_rate(self, stream: Any) -> float:
-        for rate in (stream.average_rate, stream.guessed_rate):
-            if rate and 0 < float(rate) <= 1000:
-                return float(rate)
+    def _measured_rate(self, clock: float) -> float:
+        """Frames a second by the time stamps, which tick every `clock` seconds: recordings of browsers hold
+        no rate, and FFmpeg takes their clock of 1000 Hz for one."""
+        stamps = self._time_stamps() or [0]
+        seconds = (stamps[-1] - stamps[0]) * clock
+        if seconds > 0:
+            return (len(stamps) - 1) / seconds
         self.warn(f"no frame rate in the file; {ASSUMED_FPS:g} fps assumed")
         return ASSUMED_FPS
 

@@ -27,9 +27,10 @@ def encode(
     fmt="yuv420p",
     fps=25,
     gop=6,
+    **muxing: str,
 ) -> Path:
     """Frame i has grey level `level(i)` and a white left top quarter; ``times`` in milliseconds."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=muxing) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = *size, fmt
         stream.codec_context.gop_size = gop

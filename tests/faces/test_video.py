@@ -1,5 +1,7 @@
 """Video files: what decodes, what is refused, and with which words."""
 
+import pickle
+
 import av
 import numpy as np
 import pytest
@@ -48,6 +50,29 @@ def test_variable_frame_rate_keeps_time_stamps(tmp_path):
     np.testing.assert_allclose([f.seconds for f in source], np.array(times) / 1000, atol=2e-3)
     fast = open_frames(tmp_path / "v.mkv", fps=200)
     assert [f.seconds for f in fast] == [i / 200 for i in range(7)] and fast.fps == 200
+
+
+def forget_rate(path):
+    """Void the default duration of a Matroska file's frames: browsers do not write it."""
+    data = path.read_bytes()
+    at = data.index(b"\x23\xe3\x83\x84")
+    path.write_bytes(data[:at] + b"\xec\x86" + bytes(6) + data[at + 8 :])
+
+
+def test_rate_of_a_browsers_recording_is_measured(tmp_path):
+    times = np.cumsum([0, 30, 50, 40, 35, 45, 25, 55, 40, 30, 50]).tolist()
+    path = encode(tmp_path / "r.webm", codec="libvpx-vp9", count=11, times=times, live="1")
+    forget_rate(path)
+    with av.open(path) as container:
+        assert container.streams.video[0].average_rate is None
+    source = open_frames(path)
+    assert source.fps == pytest.approx(25) and not source.warnings
+    np.testing.assert_allclose([f.seconds for f in source], np.array(times) / 1000, atol=2e-3)
+
+
+def test_an_error_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(ClipError("a.mp4", "no face", "give one")))
+    assert (str(error), error.path) == ("a.mp4: no face; give one", "a.mp4")
 
 
 @pytest.mark.parametrize("index", [60, 77, 99])
