@@ -1,4 +1,4 @@
-"""The demonstration of D-FACE as a Gradio Space: recognise, explore tokens, transfer.
+"""The demonstration of D-FACE as a Gradio Space: recognise, explore tokens, transfer, action units.
 
 Run it with `python -m dface_hf.spaces_demo.app`, or, as a Space does, with `python app.py` in this folder.
 """
@@ -25,12 +25,12 @@ if not __package__:  # run as a file: its folder stands for the package that it 
 
 import gradio as gr  # noqa: E402
 
-from . import engine, explore, limits, recognise, transfer  # noqa: E402
+from . import engine, explore, limits, recognise, transfer, units  # noqa: E402
 from .look import INTRODUCTION, NAME_PICTURES, NOTICE, PRIVATE, THEME  # noqa: E402
 
 
 def build_demo() -> gr.Blocks:
-    """The page with its three tabs; `launch` serves it."""
+    """The page with its four tabs; `launch` serves it."""
     demo = gr.Blocks(
         title="D-FACE: facial actions as tokens",
         analytics_enabled=False,
@@ -46,6 +46,8 @@ def build_demo() -> gr.Blocks:
                 edited = explore.build(tab)
             with gr.Tab("Transfer", id="transfer"):
                 transfer.build()
+            with gr.Tab("Action units", id="units"):
+                units.build()
         found.explore.click(
             lambda tokens: (tokens, gr.Tabs(selected="explore")),
             found.tokens,
@@ -67,6 +69,7 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
     """
     engine.recogniser()  # loaded before the first visitor comes, and on the GPU where ZeroGPU asks for it
     engine.transferrer()
+    engine.unit_detector()
     ours: dict[str, Any] = {
         "theme": THEME,
         "css_paths": [HERE / "style.css"],

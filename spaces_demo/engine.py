@@ -13,7 +13,7 @@ import torch
 import dface_hf
 from dface_hf.models import DFaceForVideoClassification, TextEncoder
 from dface_hf.pipelines import RECOGNITION_TASK, TRANSFER_TASK
-from dface_hf.pipelines.loading import load_pipeline
+from dface_hf.pipelines.loading import load_pipeline, load_unit_detector
 
 from .limits import CONCURRENCY, plain_errors, refuse
 
@@ -23,6 +23,7 @@ except ImportError:  # not on Hugging Face Spaces
     spaces = None
 
 CHECKPOINT = os.environ.get("DFACE_CHECKPOINT") or dface_hf.DEFAULT_CHECKPOINT
+UNITS_CHECKPOINT = dface_hf.AC4AU_CHECKPOINT
 GPU_SECONDS = 60
 
 
@@ -52,6 +53,12 @@ def recogniser():
 def transferrer():
     """The pipeline `facial-action-transfer`."""
     return load_pipeline(TRANSFER_TASK, CHECKPOINT, _device())
+
+
+@functools.cache
+def unit_detector():
+    """The pipeline `action-unit-detection`."""
+    return load_unit_detector(UNITS_CHECKPOINT, _device())
 
 
 def classifier() -> DFaceForVideoClassification:

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import av
 import gradio as gr
@@ -53,18 +52,11 @@ def plain_errors() -> Iterator[None]:
         raise refuse("Something went wrong on this side. Please try again, or try another file.") from error
 
 
-class Clip(NamedTuple):
-    """A clip that may be analysed, and its frames a second where the file does not tell them."""
-
-    path: str
-    fps: float | None
-
-
-def check_clip(path: str | None) -> Clip:
+def check_clip(path: str | None) -> str:
     """Refuse a clip that is missing, broken, too long or too large, before any of it is analysed.
 
     Returns:
-        The clip.
+        The path.
 
     Raises:
         gr.Error: It is missing, too long or too large.
@@ -74,26 +66,23 @@ def check_clip(path: str | None) -> Clip:
         raise refuse("There is no video yet. Upload one, record one, or take an example.")
     if not os.path.isfile(path):
         raise refuse("The video is not here any more: files are deleted after an hour. Upload it again.")
-    frames, seconds, pixels, told_rate = _measure(path)
+    frames, seconds, pixels = _measure(path)
     if seconds > MAX_SECONDS or frames > MAX_FRAMES:
         told = f"The clip has {frames} frames and lasts {seconds:.0f} s" if frames else "The clip is long"
         raise refuse(f"{told}; cut it to {MAX_SECONDS} s and {MAX_FRAMES} frames or less.")
     if pixels > MAX_FRAME_PIXELS:
         raise refuse(f"The frames have {pixels / 1e6:.1f} million pixels; Full HD (1920 x 1080) is the most.")
     open_frames(path)  # decodes the first frame: what cannot be shown is told here
-    return Clip(path, None if told_rate or seconds <= 0 else (frames - 1) / seconds)
+    return path
 
 
-def _measure(path: str) -> tuple[int, float, int, bool]:
-    """Frames, seconds, pixels a frame, and whether the file tells its rate; read from the packets.
-
-    Recordings of browsers tell neither length nor rate; FFmpeg takes their clock of 1000 Hz for the rate.
-    """
+def _measure(path: str) -> tuple[int, float, int]:
+    """Frames, seconds and pixels a frame, read from the packets: recordings of browsers tell no length."""
     try:
         with av.open(path) as container:
             stream = container.streams.video[0]
             pixels = stream.codec_context.width * stream.codec_context.height
-            times, told_rate = [], bool(stream.average_rate)
+            times = []
             for packet in container.demux(stream):
                 if packet.pts is not None:
                     times.append(float(packet.pts * packet.time_base))
@@ -103,7 +92,7 @@ def _measure(path: str) -> tuple[int, float, int, bool]:
         raise ClipError(
             path, "the file holds no readable video", "try another one, such as an MP4"
         ) from error
-    return len(times), max(times) - min(times) if times else 0.0, pixels, told_rate
+    return len(times), max(times) - min(times) if times else 0.0, pixels
 
 
 def check_picture(path: str | None) -> str:

@@ -62,6 +62,14 @@ NAME_PICTURES = """() => {
 }"""
 
 
+def scroll_to(elem_id: str) -> str:
+    """On a phone a result is below the screen: JavaScript that brings it into view."""
+    return (
+        f"() => {{ if (innerWidth < 700) document.getElementById('{elem_id}')"
+        "?.scrollIntoView({behavior: 'smooth'}); }"
+    )
+
+
 def chips(names: Iterable[str]) -> list[gr.Button]:
     """A row of small buttons; the value of each is its name."""
     with gr.Row(elem_classes="chips"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -12,8 +13,8 @@ from dface_hf.analysis.report import report_values
 from dface_hf.pipelines.records import document
 
 from .engine import CHECKPOINT, classifier, on_gpu, reads_text, recogniser, text_encoder
-from .limits import MAX_DESCRIPTION, MAX_DESCRIPTIONS, MAX_SECONDS, Clip, check_clip, plain_errors, refuse
-from .look import HEAVY, PRIVATE, chips
+from .limits import MAX_DESCRIPTION, MAX_DESCRIPTIONS, MAX_SECONDS, check_clip, plain_errors, refuse
+from .look import HEAVY, PRIVATE, chips, scroll_to
 from .pages import fill
 from .samples import CLIPS, clip_example
 from .tokens import read_tokens, write_tokens
@@ -28,10 +29,6 @@ EMPTY = """<section class="dface empty"><ol class="steps">
 NO_TEXT = "⚠️ The text encoder is not installed here: sentences cannot be compared (`dface-hf[text]`)."
 
 Bar = tuple[str, float, float, str]  # name, left edge and width in percent, number
-# On a phone the result is below the screen.
-TO_RESULT = """() => {
-  if (innerWidth < 700) document.querySelector('#result')?.scrollIntoView({behavior: 'smooth'});
-}"""
 
 
 def recognise(video: str | None, sensitivity: float, longer: bool) -> tuple[dict[str, Any], str, str]:
@@ -47,7 +44,7 @@ def recognise(video: str | None, sensitivity: float, longer: bool) -> tuple[dict
     """
     with plain_errors():
         kinds = ("micro", "macro") if longer else ("micro",)
-        result = _analyse(check_clip(video), kinds, _checked(sensitivity))
+        result = _analyse(check_clip(video), kinds, check_sensitivity(sensitivity))
         result["path"] = os.path.basename(result["path"])
         (clip,) = document("", [result])["clips"]
         # Not "path": Gradio takes whatever has one for a file.
@@ -72,12 +69,13 @@ def offer(record: dict[str, Any]) -> tuple[gr.Accordion, gr.Radio]:
 
 
 @on_gpu
-def _analyse(clip: Clip, kinds: tuple[str, ...], sensitivity: float) -> dict[str, Any]:
-    options = {"kinds": kinds, "sensitivity": sensitivity, "fps": clip.fps}
-    return recogniser()(clip.path, **options, return_images=True)
+def _analyse(clip: str, kinds: tuple[str, ...], sensitivity: float) -> dict[str, Any]:
+    options = {"kinds": kinds, "sensitivity": sensitivity}
+    return recogniser()(clip, **options, return_images=True)
 
 
-def _checked(sensitivity: float) -> float:
+def check_sensitivity(sensitivity: float) -> float:
+    """Refuse one that is out of range."""
     if not 0.25 <= sensitivity <= 4:
         raise refuse(f"The sensitivity is {sensitivity:g}; choose 0.25 to 4.")
     return float(sensitivity)
@@ -103,16 +101,21 @@ def show(result: dict[str, Any]) -> str:
     return fill("recognition", seconds=result["frames"] / result["fps"], **values)
 
 
-def _why(told: dict[str, Any]) -> dict[str, list[Bar]]:
-    """Bars of the action units that the tokens decode to, and of how much the label needs each token."""
-    units = [
-        (f"{unit} {name}, {side}", 0, width, f"{px:.2f}") for unit, name, side, px, width in told["units"]
-    ]
+def _why(told: dict[str, Any]) -> dict[str, Any]:
+    """Bars of the action units, and of how much the label needs each token."""
     tokens = [
         (f"{token['position']} {token['region'] or ''}", 0, width, f"{token['weight']:+.2f}")
         for token, width in told["tokens"]
     ]
-    return {"unit_rows": units, "token_rows": tokens}
+    one_sided = re.search("left|right", told["sentence"]) is not None
+    return {"unit_rows": flow_bars(told), "token_rows": tokens, "one_sided": one_sided}
+
+
+def flow_bars(told: dict[str, Any]) -> list[Bar]:
+    """Bars of the action units that the optical flow shows, two a unit: the person's sides."""
+    return [
+        (f"{unit} {name}, {side}", 0, width, f"{px:.2f}") for unit, name, side, px, width in told["units"]
+    ]
 
 
 def describe(tokens: str | None, descriptions: str | None) -> str:
@@ -167,7 +170,8 @@ def build() -> Tab:
         taken = button.click(clip_example, button, video, show_progress_on=video, **HEAVY, **PRIVATE)
         done.append(taken.success(recognise, inputs, outputs, show_progress_on=page, **HEAVY, **PRIVATE))
     for one in done:
-        one.success(offer, record, [words, event], queue=False, **PRIVATE).success(js=TO_RESULT, **PRIVATE)
+        offered = one.success(offer, record, [words, event], queue=False, **PRIVATE)
+        offered.success(js=scroll_to("result"), **PRIVATE)
     event.input(lambda tokens: tokens, event, tokens, queue=False, **PRIVATE)
     return Tab(tokens, explore)
 

@@ -15,7 +15,7 @@ from dface_hf.pipelines.transfer import STRONGEST
 
 from .acting import find_face
 from .engine import on_gpu, transferrer
-from .limits import MAX_SECONDS, Clip, check_clip, check_picture, picture_input, plain_errors, refuse
+from .limits import MAX_SECONDS, check_clip, check_picture, picture_input, plain_errors, refuse
 from .look import HEAVY, PLAIN_IMAGE, PRIVATE, chips
 from .samples import CLIPS, FACES, STILL, clip_example, face_example
 
@@ -51,8 +51,8 @@ def transfer(
 
 
 @on_gpu
-def _transfer(clip: Clip, image: NDArray[np.uint8], strength: float, tokens: str) -> dict:
-    return transferrer()(clip.path, image, strength=strength, tokens=tokens, fps=clip.fps)
+def _transfer(clip: str, image: NDArray[np.uint8], strength: float, tokens: str) -> dict:
+    return transferrer()(clip, image, strength=strength, tokens=tokens)
 
 
 def _told(result: dict) -> str:

@@ -97,3 +97,22 @@ def _check_labels(name: str, row: Mapping[str, Any]) -> None:
             parse_action_units(row["action_units"])
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+class NamedClips:
+    """What is known of a set of clips by their `names`: (corpus, subject, clip) of each."""
+
+    names: tuple[tuple[str, str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def corpora(self) -> list[str]:
+        """Corpus of each clip."""
+        return [corpus for corpus, _, _ in self.names]
+
+    @property
+    def subjects(self) -> list[str]:
+        """Subject of each clip; unique within a corpus only."""
+        return [subject for _, subject, _ in self.names]

@@ -20,12 +20,13 @@ from dface_hf.faces import stabilise
 from dface_hf.models.ac4au.configuration_ac4au import UNITS
 from dface_hf.models.ac4au.image_processing_ac4au import sample_frames
 
+from .clip import NamedClips
 from .pair_clips import PairClips
 from .prepared_clips import open_clips, read_frame
 
 
 @dataclass(frozen=True, eq=False)
-class UnitClips:
+class UnitClips(NamedClips):
     """Clips with coded action units, in the order in which their datasets hold them.
 
     Attributes:
@@ -46,19 +47,6 @@ class UnitClips:
     names: tuple[tuple[str, str, str], ...]
     left_out: dict[str, int]
     licenses: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def corpora(self) -> list[str]:
-        """Corpus of each clip."""
-        return [corpus for corpus, _, _ in self.names]
-
-    @property
-    def subjects(self) -> list[str]:
-        """Subject of each clip; unique within a corpus only."""
-        return [subject for _, subject, _ in self.names]
 
     def subject_ids(self, chosen: np.ndarray) -> np.ndarray:
         """(n,) int64: the number of each clip's subject among those of the chosen clips, -1 for others."""

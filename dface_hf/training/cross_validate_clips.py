@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dface_hf.actions import ClassScheme, get_class_scheme
 from dface_hf.data import LabelledClips, PairClips, keyframe_clips, labelled_clips, open_clips
+from dface_hf.data.clip import NamedClips
 from dface_hf.data.prepared_clips import read_frame
 from dface_hf.faces.flow import optical_flow
 from dface_hf.faces.reselection import reselect_keyframes
@@ -24,7 +25,7 @@ NAMES, KEYFRAMES = ("corpus", "subject", "clip_id"), ("onset", "apex", "offset")
 
 
 @dataclass(frozen=True, eq=False)
-class ClipTable:
+class ClipTable(NamedClips):
     """Clips with a class, in the order in which their datasets hold them.
 
     Attributes:
@@ -46,19 +47,6 @@ class ClipTable:
     keyframes: np.ndarray
     sources: tuple[str, ...]
     left_out: tuple[dict[str, str], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def corpora(self) -> list[str]:
-        """Corpus of each clip."""
-        return [corpus for corpus, _, _ in self.names]
-
-    @property
-    def subjects(self) -> list[str]:
-        """Subject of each clip; unique within a corpus only."""
-        return [subject for _, subject, _ in self.names]
 
     @property
     def reselected(self) -> bool:

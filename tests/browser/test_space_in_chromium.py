@@ -85,7 +85,7 @@ def test_a_clip_is_uploaded_and_its_event_shown(visit, clip, width, scheme):
     notice = page.get_by_role("complementary", name="Consent and limits")
     assert "Only faces of people who agreed" in notice.inner_text()
     assert notice.bounding_box()["y"] + notice.bounding_box()["height"] < 900  # on the first screen
-    assert page.get_by_role("tab").all_inner_texts() == ["Recognise", "Explore", "Transfer"]
+    assert page.get_by_role("tab").all_inner_texts() == ["Recognise", "Explore", "Transfer", "Action units"]
     page.locator("#clip input[type=file]").set_input_files(str(clip))
     page.locator("#clip video").wait_for()
     page.locator("#analyse").click()
@@ -97,6 +97,20 @@ def test_a_clip_is_uploaded_and_its_event_shown(visit, clip, width, scheme):
     page.locator("#compare").click()
     page.locator("#similar .bars").wait_for()
     assert page.locator("#similar dt").count() == 3
+    assert fits(page) and unnamed(page) == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_action_units_of_an_example(visit, width, scheme):
+    page = visit(width, scheme)
+    page.get_by_role("tab", name="Action units").click()
+    page.get_by_role("complementary", name="How reliable").get_by_text("Unreliable on real faces").wait_for()
+    page.get_by_role("button", name="Frown").locator("visible=true").click()
+    result = page.locator("#units")
+    result.locator("article").wait_for()
+    scores = result.locator(".columns > section").first
+    assert scores.locator("dt").count() == 12 and "✓" in scores.locator(".best").first.inner_text()
+    assert result.get_by_role("img", name="8 frames").count() == 1
     assert fits(page) and unnamed(page) == []
 
 

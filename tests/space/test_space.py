@@ -18,7 +18,7 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="the extra [space] is not installed")
 
-from dface_hf.spaces_demo import app, engine, limits, recognise, samples  # noqa: E402
+from dface_hf.spaces_demo import app, engine, limits, recognise, samples, units  # noqa: E402
 from gradio.route_utils import delete_files_created_by_app  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
@@ -98,7 +98,9 @@ def test_the_page_tells_the_explanation_where_there_is_one(clip):
     assert html.escape(told["sentence"]) in page and "AU1 " in page
     assert f"{told['tokens'][0]['weight']:+.2f}" in page
     told["sentence"] = "Brows <rise>"
-    assert '<p class="sentence">The tokens read: Brows &lt;rise&gt;.</p>' in recognise.show(result)
+    assert '<p class="sentence">What moves: Brows &lt;rise&gt;.</p>' in recognise.show(result)
+    told["sentence"] = "brow lowerer, left only"
+    assert ">What moves: brow lowerer, left only. <span" in recognise.show(result)
     del event["explanation"]
     assert "Why:" not in recognise.show(result)
 
@@ -159,6 +161,36 @@ def test_transfer(client, clip, face, tmp_path):
     path = video["video"] if isinstance(video, dict) else video
     assert Path(path).suffix == ".mp4" and Path(path).stat().st_size > 2_000
     assert not list(Path("/tmp").glob("dface-transfer-*/*"))  # the server's own copy only
+
+
+def test_action_units(client):
+    example = client.predict("Brows up", api_name="/example_clip")
+    path = example["video"] if isinstance(example, dict) else example
+    record, page = client.predict(handle_file(path), 1, api_name="/action_units")
+    (event,) = record["events"]
+    assert record["model"] == "ac4au-mini" and record["clip"] == "brows-up.mp4"
+    shown = set(samples.CLIPS["Brows up"][1])
+    scores = event["action_units"]
+    assert len(scores) == 12 and all(0 <= score <= 1 for score in scores.values())
+    assert {f"AU{unit}" for unit in shown} & set(event["active"])
+    assert set(event["active"]) == {unit for unit in scores if scores[unit] >= record["unit_threshold"]}
+    flow = event["explanation"]["action_units"]
+    assert {f"AU{unit}" for unit in shown} & set(flow)
+    bars = dict(re.findall(r"<dt>(AU\d+) [\w ]+</dt>.*?%\">.*?>([^<>]*%)</span>", page))
+    assert bars == {u: f"{'✓ ' * (u in event['active'])}{100 * s:.0f} %" for u, s in scores.items()}
+    assert page.count('class="best"') == len(event["active"]) and page.count("<dt>") == 12 + 2 * len(flow)
+    assert page.count("data:image/webp") == len(event["frames_read"]) == 8
+    assert html.escape(event["explanation"]["sentence"]) in page and "http" not in page
+    assert "no video yet" in ask(client, "/action_units", None, 1)
+    assert "99" in ask(client, "/action_units", handle_file(path), 99)
+
+
+def test_the_page_tells_how_far_action_units_can_be_trusted():
+    report = json.loads(Path(dface_hf.AC4AU_CHECKPOINT, "report.json").read_text())
+    told = units.caveat()
+    assert "Unreliable on real faces" in told and len(report["units"]) >= 2
+    for what, scores in report["units"].items():
+        assert f"{100 * scores['f1']:.0f} % on {html.escape(what)}" in told
 
 
 def test_examples(client):
@@ -290,7 +322,7 @@ def test_it_runs_flat_and_with_a_borrowed_gpu_as_on_a_space(tmp_path):
             time.sleep(0.2)
         client = Client(url, verbose=False, analytics_enabled=False, download_files=tmp_path / "got")
         assert client.predict("Astronaut", api_name="/example_face").endswith((".png", ".webp"))
-        assert set(lent.read_text().split()) == {"_analyse", "_act", "_transfer"}
+        assert set(lent.read_text().split()) == {"_analyse", "_act", "_transfer", "_detect"}
     finally:
         server.terminate()
         server.wait(timeout=20)
