@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dface_hf.cli.app import checkpoint_name, row_name
 from dface_hf.faces import open_frames, write_video
 
 KEYFRAMES = ("--onset", "45", "--apex", "50")
@@ -34,6 +35,16 @@ def one_line(err: str) -> str:
 
 
 # What goes right
+
+
+def test_a_checkpoint_is_named_after_its_run(tmp_path):
+    for name in ("a/model", "b/model", "other/b"):
+        (tmp_path / name).mkdir(parents=True)
+    a, b, other = (str(tmp_path / name) for name in ("a/model", "b/model", "other/b"))
+    assert row_name(a, [a, b, other, "sssnet"]) == "a" == checkpoint_name(a)
+    assert row_name(b, [b]) == "b" and row_name("me/dface", ["me/dface"]) == "me-dface"
+    two = {row_name(b, [b, other]), row_name(other, [b, other])}
+    assert len(two) == 2 and all("/" not in name and name not in ("b", "model") for name in two)
 
 
 def test_json_on_stdout_is_nothing_but_json(dface, clip, checkpoint):

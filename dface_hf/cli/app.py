@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +38,21 @@ Stabilise = Annotated[
 ]
 
 
+PRECISIONS = {"no": "float32", "bf16": "bfloat16"}
+"""`--mixed-precision` -> precision of a recipe."""
+
+
+def recipe_precision(mixed_precision: str) -> str:
+    """The precision of a recipe.
+
+    Raises:
+        ValueError: None of `PRECISIONS`.
+    """
+    if mixed_precision not in PRECISIONS:
+        raise ValueError(f"--mixed-precision {mixed_precision!r}: choose {' or '.join(PRECISIONS)}")
+    return PRECISIONS[mixed_precision]
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -62,6 +79,21 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - a traceback is of no use to someone at a command line
         complain(in_one_line(error))
         sys.exit(2)
+
+
+def checkpoint_name(checkpoint: str) -> str:
+    """Name of a checkpoint's folder, or of its run where it is the run's `model`; a Hub id stays as it is."""
+    if not Path(checkpoint).is_dir():
+        return checkpoint
+    path = Path(checkpoint).resolve()
+    return path.parent.name if path.name == "model" else path.name
+
+
+def row_name(checkpoint: str, models: list[str]) -> str:
+    """Name of a checkpoint among others, for file names; its whole path only where two have the same."""
+    name = checkpoint_name(checkpoint)
+    alone = [checkpoint_name(one) for one in models].count(name) == 1
+    return re.sub(r"[^\w.]+", "-", name if alone else checkpoint).strip("-.")
 
 
 def in_one_line(error: Exception) -> str:

@@ -121,6 +121,9 @@ def convert(
 
     check_output(output)
     if preset == "mobilefacenet":
+        classes = {"--classifier": classifier, "--num-labels": num_labels, "--labels": labels}
+        if given := [name for name, value in classes.items() if value is not None]:
+            raise ValueError(f"{given[0]} is about a classifier; leave it out with --preset {preset}")
         return _convert_backbone(original, output, channels)
     names = None if labels is None else [name.strip() for name in labels.split(",")]
     conversion = convert_original(original, image_size, preset, classifier, num_labels, names)

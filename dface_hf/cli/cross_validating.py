@@ -1,7 +1,6 @@
 """`dface cross-validate`: every model on the same clips and folds, to a table."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from rich.markup import escape
 
 from dface_hf import DEFAULT_CHECKPOINT
 
-from .app import app, console
+from .app import app, console, recipe_precision, row_name
 from .cross_validating_units import EXAMPLE, MODELS, UNITS_TASK, check_task, cross_validate_units
 from .learning import Precision
 
@@ -138,12 +137,9 @@ def _seeds(count: int | None, listed: str | None) -> tuple[int, ...]:
 
 def _recipe_options(epochs, batch_size, learning_rate, mixed_precision: str) -> dict:
     """What changes in each recipe."""
-    precisions = {"no": "float32", "bf16": "bfloat16"}
-    if mixed_precision not in precisions:
-        raise ValueError(f"--mixed-precision {mixed_precision!r}: choose no or bf16")
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     options = {name: value for name, value in given.items() if value is not None}
-    return options | {"precision": precisions[mixed_precision]}
+    return options | {"precision": recipe_precision(mixed_precision)}
 
 
 def _ablations(names: list[str]) -> list[str]:
@@ -176,7 +172,7 @@ def _candidates(
             found.append(baseline_named(name, options))
             continue
         template = _template(DEFAULT_CHECKPOINT if name == DEFAULT else name, scheme, text_encoder)
-        row = DEFAULT if name == DEFAULT else _row_name(name, models)
+        row = DEFAULT if name == DEFAULT else row_name(name, models)
         source = "dface-mini" if name == DEFAULT else name
         one = kind(row, template, replace(DFACE_RECIPE, **options), source)
         found += [one, *(without(one, ablation) for ablation in ablations)]
@@ -184,17 +180,6 @@ def _candidates(
     if not heads and (ablations or train_tokenizer):
         raise ValueError("--ablation and --train-tokenizer are about D-FACE; give --model dface, too")
     return found
-
-
-def _row_name(checkpoint: str, models: list[str]) -> str:
-    """A checkpoint's folder, or that of its run; the whole path only where two have the same."""
-
-    def last(name: str) -> str:
-        path = Path(name).resolve()
-        return path.parent.name if path.name == "model" else path.name
-
-    alone = [last(name) for name in models].count(last(checkpoint)) == 1
-    return re.sub(r"[^\w.]+", "-", last(checkpoint) if alone else checkpoint).strip("-.")
 
 
 def _template(checkpoint: str, scheme: str, text_encoder: str):

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from dface_hf import DEFAULT_CHECKPOINT
 
-from .app import console
+from .app import console, row_name
 
 TASKS = ("emotions", "action-units")
 UNITS_TASK = TASKS[1]
@@ -64,7 +64,8 @@ def cross_validate_units(
         raise ValueError(f"AC4AU checkpoints of different sizes {sorted(sizes)}: cross-validate them apart")
     clips = read_unit_clips(data, *next(iter(sizes), ()))
     people = len({name[:2] for name in clips.names})
-    console.print(f"{len(clips)} clips of {people} subjects, {len(set(clips.corpora))} corpora")
+    corpora = ", ".join(dict.fromkeys(clips.corpora))
+    console.print(f"{len(clips)} clips of {people} subjects: {corpora}", markup=False)
     for corpus, count in clips.left_out.items():
         console.print(f"  [yellow]left out[/] {count} of {escape(corpus)}: no action units coded")
     document = run(clips, rows, config, output, resume)
@@ -83,7 +84,7 @@ def unit_rows(models: list[str], ablations: list[str], options: dict) -> list:
     wanted = list(ABLATIONS) if "all" in ablations else list(dict.fromkeys(ablations))
     for name in models:
         given = name == DFACE or Path(name).is_dir()
-        row = _from_checkpoint(name, options) if given else row_named(name, options)
+        row = _from_checkpoint(name, models, options) if given else row_named(name, options)
         rows.append(row)
         if isinstance(row, AC4AURow):
             untrained = "all" in ablations and row.backbone is None  # has nothing of this to leave out
@@ -93,20 +94,18 @@ def unit_rows(models: list[str], ablations: list[str], options: dict) -> list:
     return rows
 
 
-def _from_checkpoint(name: str, options: dict):
+def _from_checkpoint(name: str, models: list[str], options: dict):
     """The row of D-FACE's tokens, or of AC4AU that starts from a checkpoint's backbone."""
     from dataclasses import replace
 
-    from transformers import AutoConfig
-
     from dface_hf import AC4AUConfig, AC4AUModel, DFaceTokenizerModel
-    from dface_hf.pipelines.loading import load_model
+    from dface_hf.pipelines.loading import load_config, load_model
     from dface_hf.training.unit_rows import AC4AU_RECIPE, AC4AURow, TokenRow
 
     if name == DFACE:
         return TokenRow(DFACE, load_model(DEFAULT_CHECKPOINT, DFaceTokenizerModel), "dface-mini")
-    row = Path(name).name
-    if not isinstance(AutoConfig.from_pretrained(name), AC4AUConfig):
+    row = row_name(name, models)
+    if not isinstance(load_config(name, system=None), AC4AUConfig):
         return TokenRow(row, load_model(name, DFaceTokenizerModel), row)
     start = load_model(name, AC4AUModel)
     recipe = replace(AC4AU_RECIPE, **options, balance_classes=False)

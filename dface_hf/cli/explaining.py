@@ -9,7 +9,8 @@ import typer
 
 from dface_hf import AC4AU_CHECKPOINT
 
-from .app import Device, app, console
+from .analyzing import VIDEOS
+from .app import Device, app, checkpoint_name, console
 
 MODELS = ("ac4au",)
 
@@ -53,7 +54,7 @@ def explain(
     clips = _clips(detect, data, whole_clip, fps)
     reading = read_clips(detect.model, detect.image_processor, clips["frames"])
     out.mkdir(parents=True, exist_ok=True)
-    title = Path(checkpoint).name or checkpoint
+    title = checkpoint_name(checkpoint)
     told = _write_figures(reading, clips, out, title, seed) | {"checkpoint": checkpoint, "data": data}
     _write_numbers(reading, told, out)
 
@@ -87,6 +88,8 @@ def _is_clip(source: str) -> bool:
 
     path = Path(source)
     dataset = any((path / name).exists() for name in ("dataset_info.json", "dataset_dict.json"))
+    if path.suffix.lower() in VIDEOS:
+        return True  # a missing one is told as such
     return path.exists() and not (path.is_dir() and (dataset or parquet_files(path)))
 
 

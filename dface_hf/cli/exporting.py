@@ -7,7 +7,7 @@ import typer
 
 from dface_hf import DEFAULT_CHECKPOINT
 
-from .app import app, console
+from .app import app, checkpoint_name, console
 
 
 @app.command(
@@ -70,7 +70,7 @@ def load_exportable(checkpoint: str):
     )
     from dface_hf.pipelines.loading import load_config, load_model
 
-    name = Path(checkpoint).resolve().name if Path(checkpoint).is_dir() else checkpoint
+    name = checkpoint_name(checkpoint)
     baseline = _flow_baseline(checkpoint)
     if baseline is not None:
         return baseline, name

@@ -60,7 +60,8 @@ def pretrain(
 ) -> None:
     """Pretrain a tokenizer on onset/apex pairs, synthetic, real or both; or AC4AU's backbone on people."""
     tokenizers = {"--data": data, "--ema": ema, "--fields": fields, "--report-to": report_to}
-    if check_model(model, tokenizers | {"--push-to-hub": push_to_hub}) != TOKENIZER:
+    tokenizers |= {"--push-to-hub": push_to_hub, "--private": private, "--accumulation": accumulation > 1}
+    if check_model(model, tokenizers | {"--decoder-head": decoder_head != "warp"}) != TOKENIZER:
         recipe = (steps, batch_size, learning_rate, mixed_precision, seed, resume)
         return pretrain_faces(model, output, faces, *recipe)
     from dface_hf import DFaceTokenizerConfig

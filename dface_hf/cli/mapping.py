@@ -7,7 +7,7 @@ import typer
 
 from dface_hf import DEFAULT_CHECKPOINT
 
-from .app import Device, app, console
+from .app import Device, app, checkpoint_name, console
 
 
 @app.command(
@@ -43,10 +43,10 @@ def atlas(
 
     tokenizer = load_model(model, DFaceTokenizerModel)
     _put_on(tokenizer, device or "cpu")
-    check_folder(out)
     chosen, about = _faces(faces, identities, tokenizer.config.image_size, seed)
-    name = Path(model).resolve().name if Path(model).is_dir() else model
-    found = build_atlas(tokenizer, chosen, {"model": name} | about, pairs, seed=seed)
+    check_folder(out)
+    about |= {"model": checkpoint_name(model)}
+    found = build_atlas(tokenizer, chosen, about, pairs, seed=seed)
     page = write_atlas(out, found)
     for question in found.document["questions"].values():
         print("\n".join(question["verdict"]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from .app import console
+from .app import console, recipe_precision
 
 TOKENIZER = "tokenizer"
 BACKBONES = ("ac4au-backbone", "ac4au-backbone-mini")
@@ -12,7 +12,6 @@ EXAMPLE = (
     "`dface pretrain --model ac4au-backbone --faces faces --output runs/backbone`, for `dface cross-validate "
     "--task action-units --model runs/backbone/model`"
 )
-PEOPLE = 256  # procedural ones, without a folder of faces
 
 
 def check_model(model: str, only_tokenizer: dict[str, object]) -> str:
@@ -45,7 +44,13 @@ def pretrain_faces(
     from dface_hf import AC4AUConfig
     from dface_hf.data import aligned_faces
     from dface_hf.training.checkpointing import checkpoints, write_folder
-    from dface_hf.training.pretrain_faces import BLOCK, FACES_RECIPE, people_stream, pretrain_backbone
+    from dface_hf.training.pretrain_faces import (
+        BLOCK,
+        FACES_RECIPE,
+        PEOPLE,
+        people_stream,
+        pretrain_backbone,
+    )
     from dface_hf.training.train_units import AC4AU_MINI
 
     if checkpoints(output / "checkpoints") and not resume:
@@ -55,10 +60,12 @@ def pretrain_faces(
     people = PEOPLE if known is None else len(known)
     recipe = replace(
         FACES_RECIPE, epochs=-(-steps // BLOCK), batch_size=batch_size, learning_rate=learning_rate,
-        precision={"no": "float32", "bf16": "bfloat16"}[mixed_precision],
+        precision=recipe_precision(mixed_precision),
     )  # fmt: skip
     stream = people_stream(config, people, seed, known)
     found, accuracy = pretrain_backbone(config, stream, people, recipe, seed, output)
     write_folder(output / "model", found.save_pretrained)
-    console.print(f"{people} people, told apart in {100 * accuracy:.1f} % of 512 unseen frames")
+    steps = recipe.epochs * BLOCK
+    told = f"{people} people, told apart in {100 * accuracy:.1f} % of 512 unseen frames after {steps} steps"
+    console.print(told)
     console.print(f"AC4AU with this backbone in [bold]{escape(str(output / 'model'))}[/]")

@@ -90,7 +90,8 @@ def _open(source: str | Path | Sequence[str]) -> IterableDataset:
         if not Path(source).exists():
             return load_dataset(str(source), split="train", streaming=True)
     except Exception as error:  # of the Hub, of the network, of half a dataset: one line for all
-        raise ValueError(f"{source}: {' '.join(str(error).split())}") from error
+        missing = "" if Path(source).exists() else "no such folder here, and from the Hub: "
+        raise ValueError(f"{source}: {missing}{' '.join(str(error).split())}") from error
     raise ValueError(f"{source}: no .parquet file in it, and no dataset of `save_to_disk`")
 
 

@@ -222,6 +222,7 @@ def export_model(
         raise ExportError(f"{folder}: is a file; give a folder")
     if format == "onnx":
         require_onnx()
+        _check_opset(opset)
     parts = parts_of(model)
     if part != "all" and part not in parts:
         has = ", ".join(parts)
@@ -249,6 +250,14 @@ def require_onnx() -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise ImportError(f"format onnx needs {package}, which is missing: pip install dface-hf[export]")
+
+
+def _check_opset(opset: int | None) -> None:
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    if opset is not None and opset > newest:
+        raise ExportError(f"opset {opset} is unknown to onnx {onnx.__version__}; its newest is {newest}")
 
 
 def _export_part(part: Part, folder: Path, format: str, told, opset, tolerance: float) -> Exported:

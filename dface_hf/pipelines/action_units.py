@@ -9,7 +9,6 @@ from transformers import BatchFeature
 from dface_hf.faces import ClipError, ClipEvents, FrameSource, find_clip_events, open_frames
 from dface_hf.faces.event_crops import event_crops
 from dface_hf.faces.events import MAX_SIDE
-from dface_hf.models import AC4AUConfig
 from dface_hf.models.ac4au.image_processing_ac4au import sample_frames
 
 from .recognition import MicroExpressionRecognitionPipeline
@@ -57,11 +56,7 @@ class ActionUnitDetectionPipeline(MicroExpressionRecognitionPipeline):
     `active` added.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if not isinstance(self.model.config, AC4AUConfig):
-            told = f"{self.model.name_or_path}: a {self.model.config.model_type!r} model, not of AC4AU"
-            raise ValueError(f"{told}; it cannot detect units")
+    system, model_types = "AC4AU", ("ac4au",)
 
     def _sanitize_parameters(
         self, events_per_batch: int | None = None, return_images: bool | None = None, **kwargs

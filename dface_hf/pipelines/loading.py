@@ -52,13 +52,15 @@ def load_config(checkpoint: str | Path, system: str | None = "D-FACE") -> PreTra
             raise CheckpointError(name, "the folder holds no config.json; give the folder of a checkpoint")
     elif os.path.exists(name) or name.startswith((".", "~", os.sep)) or name.count("/") > 1:
         raise CheckpointError(name, "no such folder; give one with config.json and weights, or a Hub id")
+    missing = "" if os.path.isdir(name) else "no such folder here, and from the Hub: "
     try:
         config = AutoConfig.from_pretrained(name)
     except Exception as error:  # noqa: BLE001 - a broken file makes the loader raise anything
-        raise CheckpointError(name, f"cannot read config.json: {error}") from error
+        raise CheckpointError(name, f"{missing}cannot read config.json: {error}") from error
     known = SYSTEMS if system is None else {system: SYSTEMS[system]}
     if not isinstance(config, sum(known.values(), ())):
-        told = f"config.json is of a {config.model_type!r} model, not of {' or '.join(known)}"
+        wanted = " or ".join(known)
+        told = f"config.json is of a {config.model_type!r} model, not of {wanted}; give one of {wanted}"
         raise CheckpointError(name, told)
     return config
 

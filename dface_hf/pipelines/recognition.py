@@ -62,11 +62,17 @@ class MicroExpressionRecognitionPipeline(Pipeline):
     _load_processor = False
     _load_video_processor = False
 
+    # Of the models it takes; `pipeline` itself would load any video classifier.
+    system, model_types = "D-FACE", ("dface", "dface_tokenizer")
+
     def __init__(self, *args, batch_size: int | None = None, **kwargs):
         # Not the batching of the base class: a clip has any number of events, and those are what is batched.
         if batch_size is not None:
             kwargs["events_per_batch"] = _checked_batch_size(batch_size)
         super().__init__(*args, **kwargs)
+        if self.model.config.model_type not in self.model_types:
+            told = f"{self.model.name_or_path}: a {self.model.config.model_type!r} model"
+            raise ValueError(f"{told}, not of {self.system}; give one of {self.system}")
 
     def __call__(self, inputs: Any, **kwargs) -> dict | list[dict] | Iterator[dict]:
         """Analyse one clip, or each clip of several.

@@ -87,14 +87,19 @@ def pretrain_backbone(
         config: Sizes.
         stream: Of `people_stream`.
         people: How many it shows.
-        recipe: Its epochs are blocks of 50 steps, each of `batch_size` frames.
+        recipe: Its epochs are blocks of 50 steps, each of `batch_size` frames, an even number.
         seed: Of weights and dropout.
         folder: Of the resumable run.
 
     Returns:
         The model (its temporal part is as it began), and the share of 512 unseen frames whose nearest
         direction is the person's.
+
+    Raises:
+        ValueError: A batch of an odd size, or what `fit` refuses.
     """
+    if recipe.batch_size % 2:
+        raise ValueError(f"batch size {recipe.batch_size}: frames come in pairs; give an even number")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         identifier = FaceIdentifier(config, people).to(memory_format=torch.channels_last)

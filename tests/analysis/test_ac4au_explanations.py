@@ -143,7 +143,8 @@ def test_what_cannot_be_explained(dface, clip, coded_clips, units_checkpoint, ch
             "mixes prepared datasets and clips",
         ),
         ((units_checkpoint, "--data", clip, "--out", tmp_path / "file"), "is a file"),
-        ((checkpoint, "--data", clip, *folder), "of a 'dface' model, not of AC4AU"),
+        ((units_checkpoint, "--data", tmp_path / "gone.mp4", *folder), "gone.mp4: no such"),
+        ((checkpoint, "--data", clip, *folder), "of a 'dface' model, not of AC4AU; give one of AC4AU"),
         ((units_checkpoint, "--data", clip, "--model", "dface", *folder), "--model is 'dface'"),
     ):
         code, _, err = dface("explain", *arguments)

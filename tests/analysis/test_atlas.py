@@ -282,7 +282,7 @@ def test_the_command(dface, tmp_path):
     code, out, _ = dface("atlas", planted_checkpoint(tmp_path), "--out", folder, *options)
     assert code == 0 and out.strip().splitlines()[-1] == str(folder / "index.html")
     document = json.loads((folder / "atlas.json").read_text())
-    assert document["model"] == "model" and document["face_source"] == "procedural faces"
+    assert document["model"] == tmp_path.name and document["face_source"] == "procedural faces"
     assert document["faces"] == 2 and document["seed"] == 1 and document["pairs"] == 20
     assert document["questions"]["do_tokens_control_upper_and_lower_face"]["verdict"][0] in out
 

@@ -197,6 +197,7 @@ def test_options_that_do_not_fit(dface, checkpoint, tmp_path):
     file.write_text("")
     told = (
         (["--format", "torch-export", "--opset", "18"], "opset 18 belongs to format onnx"),
+        (["--opset", "99"], "opset 99 is unknown to onnx"),
         (["--format", "torch-export", "--out", file], f"{file}: is a file; give a folder"),
     )
     for options, expected in told:

@@ -150,3 +150,7 @@ def test_the_command(dface, tmp_path):
     assert code == 0 and "[4, 8, 8] maps, 16 features" in out and "a start for training" in out
     code, out, err = dface("convert", path, tmp_path / "out2")
     assert code == 2 and "no file of D-FACE" in err and not (tmp_path / "out2").exists()
+    for option in (("--labels", "a,b"), ("--num-labels", 2), ("--classifier", path)):
+        code, _, err = dface("convert", path, tmp_path / "out3", "--preset", "mobilefacenet", *option)
+        assert code == 2 and f"error: {option[0]} is about a classifier" in err
+    assert not (tmp_path / "out3").exists()

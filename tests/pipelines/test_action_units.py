@@ -117,6 +117,9 @@ def test_bad_options_and_events(detect, portrait):
 def test_checkpoints_of_another_system(checkpoint, units_checkpoint):
     with pytest.raises(ValueError, match="a 'dface' model, not of AC4AU"):
         pipeline(TASK, model=str(checkpoint))
+    for task in ("micro-expression-recognition", "facial-action-transfer"):
+        with pytest.raises(ValueError, match="a 'ac4au' model, not of D-FACE; give one of D-FACE"):
+            pipeline(task, model=str(units_checkpoint))
     with pytest.raises(CheckpointError, match="of a 'dface' model, not of AC4AU"):
         load_unit_detector(checkpoint)
     assert load_unit_detector(units_checkpoint).device.type == "cpu"

@@ -35,7 +35,7 @@ def test_the_table(dface, corpora, units_checkpoint, checkpoint, tmp_path):
     where = ("--output", tmp_path / "run", "--json", tmp_path / "a.json")
     code, out, err = dface("cross-validate", *corpora, *UNITS, *models, "--ablation", "bce", *where)
     assert code == 0, err
-    assert "15 clips of 8 subjects, 2 corpora" in err and "left out 1 of two: no action units coded" in err
+    assert "15 clips of 8 subjects: one, two" in err and "left out 1 of two: no action units coded" in err
     lines = out.splitlines()
     assert lines[0].startswith("| model | average F1 | mean of corpora | AU1 | AU2 |")
     names = [units_checkpoint.name, f"{units_checkpoint.name}-bce", checkpoint.name, "all-ones"]
@@ -64,6 +64,8 @@ def test_bad_input(dface, corpora, tmp_path):
     assert "--scheme is about emotions" in told(*corpora, *UNITS, "--scheme", "composite3")
     assert "--train-tokenizer is about emotions" in told(*corpora, *UNITS, "--train-tokenizer")
     assert "unknown model 'vgg'" in told(*corpora, *UNITS, "--model", "vgg")
+    assert "holds no config.json" in told(*corpora, *UNITS, "--model", tmp_path)
+    assert "gone: no such folder here, and from the Hub: " in told("--data", "gone", *UNITS)
     assert "--ablation is about AC4AU" in told(*corpora, *UNITS, "--model", "all-ones", "--ablation", "bce")
     short = ("--data", write_keyframes(tmp_path / "short"))
     assert "none of 12 clips has action units" in told(*short, *UNITS, "--model", "all-ones")
@@ -81,12 +83,20 @@ def test_pretraining_of_the_backbone(dface, tmp_path):
     arguments = ("pretrain", "--model", "ac4au-backbone-mini", "--faces", tmp_path, "--mixed-precision", "no")
     arguments += ("--steps", 10, "--batch-size", 8, "--output", tmp_path / "run")
     code, _, err = dface(*arguments)
-    assert code == 0 and "2 people, told apart in" in err, err
+    assert code == 0 and "2 people, told apart in" in err and "after 50 steps" in err, err
     model = AC4AUModel.from_pretrained(tmp_path / "run" / "model")
     fresh = AC4AUModel(model.config)
     assert not torch.equal(model.backbone.projection.weight, fresh.backbone.projection.weight)
     assert "holds checkpoints of a run" in dface(*arguments)[2]
     code, _, err = dface(*arguments, "--resume")
     assert code == 0, err
-    assert "--ema is about the tokenizer" in dface(*arguments, "--ema", 0.9)[2]
+    for option in (("--ema", 0.9), ("--accumulation", 2), ("--decoder-head", "pixels"), ("--private",)):
+        assert f"{option[0]} is about the tokenizer" in dface(*arguments, *option)[2]
+    other = (*arguments[:-1], tmp_path / "other")
+    for option, told in (
+        (("--batch-size", 3), "batch size 3: frames come in pairs; give an even number"),
+        (("--mixed-precision", "fp16"), "--mixed-precision 'fp16': choose no or bf16"),
+    ):
+        code, _, err = dface(*other, *option)
+        assert code == 2 and told in err and not (tmp_path / "other").exists()
     assert "unknown model 'vgg'" in dface("pretrain", "--model", "vgg", "--output", tmp_path / "x")[2]
