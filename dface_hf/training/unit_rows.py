@@ -23,6 +23,7 @@ from dface_hf.faces.flow import optical_flow
 from dface_hf.models import AC4AUConfig, DFaceTokenizerModel, FlowImageProcessor
 
 from .baselines import BASELINES, Baseline
+from .cross_validate_heads import describe_tokenizer
 from .fitting import fit
 from .fold_ensemble import FoldRecipe, train_folds
 from .train_units import AC4AU_RECIPE, predict_units, train_units
@@ -193,8 +194,13 @@ class TokenRow:
     _read: dict = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        return {"tokenizer": self.source, "input": "one-hot tokens of the stabilised onset/apex pair",
-                "head": f"logistic regressions, balanced, C={self.strength}"}  # fmt: skip
+        return {
+            "tokenizer": describe_tokenizer(self.tokenizer),
+            "tokenizer trained": "no",
+            "source": self.source,
+            "input": "one-hot tokens of the stabilised onset/apex pair",
+            "head": f"logistic regressions, balanced, C={self.strength}",
+        }
 
     def run(self, clips, fold, seed, folder) -> np.ndarray:
         if clips not in self._read:
