@@ -1,9 +1,11 @@
 """Datasets, metrics and Spaces on a local Hub, and runs that publish themselves."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import dface_hf
 import dface_hf.hub
 
 from ..data.clip_sets import write_clips
@@ -86,6 +88,18 @@ def test_a_space(hub, pusher, tmp_path):
     (tmp_path / "app.py").write_text("print('demo')\n")
     assert pusher.dface("push-space", "ada/demo", "--folder", tmp_path).code == 0
     assert {"app.py", "README.md"} <= set(hub.state.repos["space", "ada/demo"].resolve("main").files)
+
+
+def test_the_space_of_this_project_goes_out_whole(hub, pusher):
+    done = pusher.dface("push-space", "ada/dface")
+    assert done.code == 0, done.err
+    files = hub.state.repos["space", "ada/dface"].resolve("main").files
+    here = {path.name: path for path in Path(dface_hf.__file__).parents[1].joinpath("spaces_demo").iterdir()}
+    sent = {name for name, path in here.items() if path.is_file() and name != "__init__.py"}
+    assert sent <= set(files) and {"app.py", "requirements.txt", "style.css"} <= sent
+    assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
+    assert files["app.py"].content == here["app.py"].read_bytes()
+    assert b"\nsdk: gradio\n" in files["README.md"].content
 
 
 def test_training_publishes_its_run(hub, pusher, loader, clips, checkpoint, tmp_path):
