@@ -27,10 +27,11 @@ format: $(INSTALLED)  ## repair what style can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The ablation of the recipe trains for hours; run it by hand.
-BENCHMARKS := $(filter-out %/recipe_ablation.py,$(wildcard examples/benchmarks/*.py))
+# These train for hours; run them by hand.
+LONG := %/recipe_ablation.py %/action_units.py
+BENCHMARKS := $(filter-out $(LONG),$(wildcard examples/benchmarks/*.py))
 
-bench: $(INSTALLED)  ## run the benchmarks, but for the ablation of the recipe, which takes hours
+bench: $(INSTALLED)  ## run the benchmarks, but for the two that train for hours
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:  ## remove the environment, caches and built packages

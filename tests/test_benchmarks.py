@@ -160,3 +160,12 @@ def test_columns_of_the_transfer_table(monkeypatch):
     assert exact["psnr"] == pytest.approx(80) and exact["end-point error"] == 0
     assert exact["SSIM"] == exact["gradients"] == exact["sharpness"] == pytest.approx(1)
     assert still["psnr"] < 15 and still["end-point error"] == pytest.approx(4)  # px of 128
+
+
+def test_identity_leak(monkeypatch, capsys):
+    run("benchmarks/identity_leak.py", "--clips", "24", monkeypatch=monkeypatch)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| dface-mini: ")]
+    rows = {line.split("|")[1].strip(): [float(cell) for cell in line.split("|")[2:-1]] for line in lines}
+    changing, constant, chance = rows["dface-mini: patches"]
+    assert constant > max(changing, chance)  # patches show the face; what the tokens keep of it is less
+    assert rows["dface-mini: tokens"][1] < constant
