@@ -33,6 +33,13 @@ TINY = dict(
 )
 
 
+@pytest.fixture(autouse=True)
+def gradients_stay_on():
+    """A test that leaves them off breaks another one, in an order that only some machine has."""
+    yield
+    assert torch.is_grad_enabled()
+
+
 @pytest.fixture(scope="session")
 def portrait() -> tuple[np.ndarray, tuple[int, int, int]]:
     """The public-domain astronaut raises her brows once: (104, 256, 256, 3) uint8 at 30 fps, and the true

@@ -43,6 +43,7 @@ def stabilised(frames: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([clip[0], *(stabilise(clip[0], x).apex for x in clip[1:])]) for clip in frames])
 
 
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", action="append", default=[], help="prepared clips; repeatable")
@@ -50,7 +51,6 @@ def main() -> None:
     parser.add_argument("--tokenizer", default=DEFAULT_CHECKPOINT)
     parser.add_argument("--units", help="AC4AU checkpoint")
     args = parser.parse_args()
-    torch.set_grad_enabled(False)
     clips = clips_of(args.data, args.clips, 128)
     people = [f"{corpus}/{subject}" for corpus, subject, _ in clips.names]
     tokenizer = DFaceTokenizerModel.from_pretrained(args.tokenizer).eval()

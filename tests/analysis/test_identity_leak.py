@@ -47,7 +47,6 @@ def test_tokens_hold_less_of_the_face_than_patches_do():
 def test_the_benchmark(monkeypatch, capsys, units_checkpoint, coded_clips):
     arguments = ("--data", str(coded_clips), "--units", str(units_checkpoint))
     run("benchmarks/identity_leak.py", *arguments, monkeypatch=monkeypatch)
-    torch.set_grad_enabled(True)
     told = capsys.readouterr().out
     assert "12 clips of 3 subjects" in told and "| | AC | DC | chance | pooled |" in told
     assert "| dface-mini: tokens |" in told and "| units: features |" in told
