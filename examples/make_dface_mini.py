@@ -32,7 +32,7 @@ from dface_hf.training.cost import read_cost
 def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(options.threads)
-    folder, seed, config = Path(options.work), options.seed, DFaceTokenizerConfig(position_maps=True)
+    folder, seed, config = Path(options.work), options.seed, _config(options)
     recipe = PretrainConfig(
         steps=options.steps,
         continuous_steps=options.steps // 5,
@@ -44,7 +44,7 @@ def main() -> None:
     )
     stream, data = pretraining_mix(
         config.image_size, seed, options.faces, options.fields, options.batches, options.batch_size,
-        cache=folder / "faces",
+        cache=folder / "faces", parts=options.part,
     )  # fmt: skip
     tokenizer = pretrain(config, stream, recipe, folder / "tokenizer", resume=True).eval()
     unseen = (
@@ -68,6 +68,10 @@ def main() -> None:
     write_folder(options.output, lambda partial: shutil.copytree(model, partial, dirs_exist_ok=True))
 
 
+def _config(options: argparse.Namespace) -> DFaceTokenizerConfig:
+    return DFaceTokenizerConfig(position_maps=True, decoder_head=options.decoder_head)
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -76,6 +80,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", default="runs/dface-mini", help="folder of the resumable run")
     parser.add_argument("--faces", help="folder of portraits and videos with an index.csv")
     parser.add_argument("--fields", help="file of measured motion fields")
+    parser.add_argument("--part", action="append", help="procedural, portraits or videos; repeatable (all)")
+    parser.add_argument("--decoder-head", choices=["warp", "pixels"], default="warp")
     parser.add_argument("--batches", type=int, default=320, help="batches of a stream before it repeats")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--steps", type=int, default=3600, help="steps of the tokenizer")

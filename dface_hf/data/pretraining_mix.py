@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .real_portraits import read_index, real_portraits
@@ -21,6 +22,7 @@ def pretraining_mix(
     batches: int = 320,
     batch_size: int = 48,
     cache: str | Path | None = None,
+    parts: Sequence[str] | None = None,
     **options,
 ) -> tuple[MixedPairs, list[str]]:
     """Procedural faces with the package's motion fields; where they are at hand, real portraits with measured
@@ -34,34 +36,56 @@ def pretraining_mix(
         batches: Batches of a stream before it repeats.
         batch_size: Pairs of a batch, of all processes.
         cache: Folder to keep aligned faces in: pictures of people, not a folder that is published.
+        parts: Some of "procedural", "portraits", "videos": all that are at hand by default. A tokenizer that
+            has met one origin of motion only is trained on one part.
         options: Whatever `pretraining_pairs` takes, for everything but the videos.
 
     Returns:
         The stream, and a line about each of its parts.
+
+    Raises:
+        ValueError: A part is unknown, or needs `faces`.
     """
+    parts = (list(SHARES) if faces else ["procedural"]) if parts is None else list(parts)
+    if not parts or (unknown := set(parts) - set(SHARES)):
+        raise ValueError(f"parts {sorted(unknown) if parts else parts}; known are {', '.join(SHARES)}")
+    if not faces and parts != ["procedural"]:
+        raise ValueError(f"{' and '.join(parts)}: portraits and videos need a folder of faces (faces=)")
+    made = {
+        "procedural": lambda: _procedural(size, seed, batches, batch_size, options),
+        "portraits": lambda: _portraits(size, seed, faces, fields, batches, cache, options),
+        "videos": lambda: _videos(size, seed, faces, cache),
+    }
+    found = {part: made[part]() for part in SHARES if part in parts}
+    streams = [(stream, SHARES[part]) for part, (stream, _) in found.items()]
+    return MixedPairs(streams, seed), [line for _, line in found.values()]
+
+
+def _procedural(size: int, seed: int, batches: int, batch_size: int, options: dict):
     # No more faces than pairs: painting them takes its time.
     bank = min(MOST_FACES, batches * batch_size)
-    procedural = pretraining_pairs(size, seed, **dict(bank=bank, refresh_every=0) | options)
-    streams = [(RepeatedPairs(procedural, batches), SHARES["procedural"])]
-    lines = [f"{bank} procedural faces (nobody's) with motion fields fitted to ICT-FaceKit (MIT, USC ICT)"]
-    if faces:
-        stills = real_portraits(faces, "train", size * 3 // 2, cache)
-        portraits = pretraining_pairs(size, seed, fields, stills.faces, **options)
-        # At the size of the shipped checkpoint: one cache for all, and the stream shrinks them.
-        videos = real_pairs(faces, "train", tiers="A", per_identity=PAIRS_PER_PERSON, size=128, cache=cache)
-        streams += [
-            (RepeatedPairs(portraits, batches), SHARES["portraits"]),
-            (VideoPairs(videos.clips, size, seed), SHARES["videos"]),
-        ]
-        measured = "measured on ICT-FaceKit (MIT, USC ICT)" if fields else "as above"
-        names = set(stills.identities), set(videos.identities)
-        lines += [
-            f"{len(stills.faces)} portraits of {len(names[0])} people, with motion fields {measured}: "
-            + _licences(faces, "still", names[0]),
-            f"{len(videos.clips)} pairs of frames, 8 to 15 apart, from videos of {len(names[1])} people: "
-            + _licences(faces, "video", names[1]),
-        ]
-    return MixedPairs(streams, seed), lines
+    pairs = pretraining_pairs(size, seed, **dict(bank=bank, refresh_every=0) | options)
+    line = f"{bank} procedural faces (nobody's) with motion fields fitted to ICT-FaceKit (MIT, USC ICT)"
+    return RepeatedPairs(pairs, batches), line
+
+
+def _portraits(size: int, seed: int, faces, fields, batches: int, cache, options: dict):
+    stills = real_portraits(faces, "train", size * 3 // 2, cache)
+    pairs = pretraining_pairs(size, seed, fields, stills.faces, **options)
+    measured = "measured" if fields else "fitted"
+    people = set(stills.identities)
+    line = (
+        f"{len(stills.faces)} portraits of {len(people)} people, with motion fields {measured} on ICT-FaceKit"
+    )
+    return RepeatedPairs(pairs, batches), f"{line} (MIT, USC ICT): {_licences(faces, 'still', people)}"
+
+
+def _videos(size: int, seed: int, faces, cache):
+    # At the size of the shipped checkpoint: one cache for all, and the stream shrinks them.
+    videos = real_pairs(faces, "train", tiers="A", per_identity=PAIRS_PER_PERSON, size=128, cache=cache)
+    people = set(videos.identities)
+    line = f"{len(videos.clips)} pairs of frames, 8 to 15 apart, from videos of {len(people)} people"
+    return VideoPairs(videos.clips, size, seed), f"{line}: {_licences(faces, 'video', people)}"
 
 
 def _licences(folder: str | Path, kind: str, identities: set[str]) -> str:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -55,3 +57,16 @@ def test_the_mix_for_pretraining_is_a_function_of_seed_and_step():
     assert torch.equal(pairs(0).apex, pairs(2).apex)  # two batches, over and over
     assert not torch.equal(pairs(0).apex, pairs(1).apex)
     assert not pairs(0, still_share=1.0).weights.any()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (["drawings"], "['drawings']; known are procedural"),
+        ([], "known are"),
+        (["videos"], "need a folder of faces"),
+    ],
+)
+def test_parts_of_the_mix_that_are_not_there(parts, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        pretraining_mix(32, parts=parts)
