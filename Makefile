@@ -28,10 +28,10 @@ format: $(INSTALLED)  ## repair what style can repair
 	$(BIN)/ruff format .
 
 # These train for hours; run them by hand.
-LONG := %/recipe_ablation.py %/action_units.py
+LONG := %/recipe_ablation.py %/action_units.py %/synthetic_me.py
 BENCHMARKS := $(filter-out $(LONG),$(wildcard examples/benchmarks/*.py))
 
-bench: $(INSTALLED)  ## run the benchmarks, but for the two that train for hours
+bench: $(INSTALLED)  ## run the benchmarks, but for those that train for hours
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:  ## remove the environment, caches and built packages

@@ -130,6 +130,22 @@ def test_real_motion(tmp_path, monkeypatch, capsys, checkpoint):
     assert "none is absent: nothing to measure" in capsys.readouterr().out
 
 
+def test_synthetic_me(tmp_path, monkeypatch, capsys, checkpoint):
+    """A row for the SVM, the model and each ablation; a second call finds all of it."""
+    arguments = ["--clips", "16", "--epochs", "1", "--seeds", "1", "--k", "2", "--work", str(tmp_path)]
+    arguments += ["--model", str(checkpoint), "--model", "svm"]
+    threads = torch.get_num_threads()
+    tables = []
+    for _ in range(2):
+        run("benchmarks/synthetic_me.py", *arguments, monkeypatch=monkeypatch)
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        tables.append({line.split("|")[1].strip(): line for line in lines if "SyntheticME" not in line})
+    torch.set_num_threads(threads)
+    assert tables[0] == tables[1]
+    assert {"svm", "tiny", "tiny-edclip", "tiny-cnn-head", "tiny-no-edclip"} <= set(tables[0])
+    assert (tmp_path / "tiny-svm" / "scores.json").is_file()
+
+
 def test_benchmark_of_transfer(tmp_path, monkeypatch, capsys):
     tokenizers = {}
     for head in ("warp", "pixels"):
