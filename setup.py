@@ -51,6 +51,7 @@ EXTRAS["dev"] = [
     *EXTRAS["export"],
     *EXTRAS["metrics"],
     *EXTRAS["text"],
+    *EXTRAS["trackers"],
 ]
 
 

@@ -134,11 +134,12 @@ def test_trackers_that_are_unknown_or_not_installed_are_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_tracker_is_told_the_numbers(tmp_path):
-    pytest.importorskip("tensorboard")
-    pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path, report_to="tensorboard")
-    written = b"".join(path.read_bytes() for path in tmp_path.rglob("events.out.tfevents*"))
-    assert b"perplexity" in written and b"flow_loss" in written
+def test_trackers_are_told_the_numbers(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when trackio is imported, by the run
+    pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path, report_to="tensorboard,trackio")
+    for files in ("events.out.tfevents*", "trackio/*.db"):
+        written = b"".join(path.read_bytes() for path in tmp_path.rglob(files))
+        assert b"perplexity" in written and b"flow_loss" in written, files
 
 
 def test_half_a_line_of_the_log_is_dropped(tmp_path):
