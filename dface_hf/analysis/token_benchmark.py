@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 
+import cv2
 import numpy as np
+from tqdm import tqdm
 
 from dface_hf.data.benchmark_pairs import AMPLITUDES, UNITS, BenchmarkPairs
 from dface_hf.data.pair_clips import PairClips
+from dface_hf.faces.flow import optical_flow
 
 from .probes import ProbeResult, tuned_probe
 from .tokens import Representation
@@ -68,3 +71,42 @@ def view_results(
         view: probe_results(pairs, columns, lambda clips, view=view: seen(clips)[view], sizes)
         for view in views
     }
+
+
+def flow_errors(clips: PairClips, cells: Iterable[int] = (128, 16, 4)) -> dict[str, dict[str, float]]:
+    """How well the apex is redrawn from the onset and the optical flow between them, unquantised.
+
+    What sixteen tokens are up against: a 4x4 grid of mean flow vectors is as many numbers as a token grid has
+    places, each with two real numbers in place of five bits.
+
+    Args:
+        clips: Onset/apex pairs.
+        cells: Along a side of the grid that the flow is averaged over.
+
+    Returns:
+        By grid, as `reconstruction`: mean absolute and mean squared error relative to copying the onset.
+    """
+    copied, drawn = [], {count: [] for count in cells}
+    for onset, apex in tqdm(list(zip(clips.onset, clips.apex, strict=True)), desc="flow", leave=False):
+        backward = optical_flow(apex, onset, "dis")
+        copied.append(_errors(onset, apex))
+        for count, errors in drawn.items():
+            small = cv2.resize(backward, (count, count), interpolation=cv2.INTER_AREA)
+            laid = cv2.resize(small, backward.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+            errors.append(_errors(_moved(onset, laid), apex))
+    base = np.mean(copied, axis=0)
+    found = {}
+    for count, errors in drawn.items():
+        l1, squared = (np.mean(errors, axis=0) / base).tolist()
+        found[f"optical flow, {count}x{count}"] = {"l1": l1, "squared": squared}
+    return found
+
+
+def _moved(onset: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    places = np.indices(onset.shape[:2], np.float32)[::-1].transpose(1, 2, 0) + backward
+    return cv2.remap(onset, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _errors(drawn: np.ndarray, apex: np.ndarray) -> tuple[float, float]:
+    error = drawn.astype(np.float64) - apex
+    return np.abs(error).mean(), np.square(error).mean()

@@ -36,7 +36,13 @@ from dface_hf import DEFAULT_CHECKPOINT, DFaceTokenizerModel
 from dface_hf.analysis import probes, recognition, tokens
 from dface_hf.analysis.probes import ProbeResult
 from dface_hf.analysis.tables import Rows, markdown_table, transposed
-from dface_hf.analysis.token_benchmark import ORIGINS, columns_of, probe_results, view_results
+from dface_hf.analysis.token_benchmark import (
+    ORIGINS,
+    columns_of,
+    flow_errors,
+    probe_results,
+    view_results,
+)
 from dface_hf.data import read_flow_images, real_pairs
 from dface_hf.data.benchmark_pairs import AMPLITUDES, NEEDED, SIZE, UNITS, BenchmarkPairs
 
@@ -136,7 +142,8 @@ def measure(
     if "real" not in pairs.absent:
         real = real_pairs(pairs.data / "faces", cache=pairs.folder)
         count = f"{len(real.clips)} pairs of {len(real.identities)} persons, {real.skipped} left out"
-        rows = {name: tokens.reconstruction(model, real.clips) for name, model in models.items()}
+        rows = flow_errors(real.clips)
+        rows |= {name: tokens.reconstruction(model, real.clips) for name, model in models.items()}
         yield f"5. Real videos ({count}), error relative to copying the onset", rows
     rows = recognition_rows(pairs, None)
     for name, model in models.items():

@@ -1,4 +1,5 @@
 import numpy as np
+import skimage.data
 import torch
 
 from dface_hf import DFaceTokenizerConfig, DFaceTokenizerModel
@@ -16,6 +17,7 @@ from dface_hf.analysis.probes import (
     tuned_probe,
     unit_scores,
 )
+from dface_hf.analysis.token_benchmark import flow_errors
 from dface_hf.analysis.tokens import codebook_use, reconstruction, represent, token_agreement
 from dface_hf.data import PairClips, labelled_pairs, pretraining_pairs, render_clips, tokenise
 
@@ -155,3 +157,19 @@ def test_reconstruction_is_measured_against_copying_and_other_tokens():
     expected = (drawn - apex).abs().mean() / (onset - apex).abs().mean()
     assert np.isclose(found["l1"], float(expected), atol=1e-3)
     assert found == reconstruction(tokenizer, clips) and 0 <= found["own_better"] <= 1
+
+
+def test_flow_on_a_coarse_grid_redraws_only_what_moves_together():
+    """One pair moves as a whole, the halves of the other move apart."""
+    texture = skimage.data.astronaut()[:140, 100:240]
+    onset = texture[6:134, 6:134]
+    together = texture[3:131, 6:134]
+    apart = np.concatenate([texture[3:67, 6:134], texture[73:137, 6:134]])
+    for apex, most, least in ((together, 0.4, 0.0), (apart, 1.2, 0.7)):
+        pair = PairClips(
+            onset[None], np.ascontiguousarray(apex[None]), np.zeros((1, 0), np.uint8), np.zeros(1, int)
+        )
+        found = flow_errors(pair, (128, 1))
+        assert list(found) == ["optical flow, 128x128", "optical flow, 1x1"]
+        assert found["optical flow, 128x128"]["l1"] < 0.5
+        assert least < found["optical flow, 1x1"]["l1"] < most
