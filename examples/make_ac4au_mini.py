@@ -24,12 +24,12 @@ from dface_hf.data.protocols import Fold
 from dface_hf.data.synthetic_au import AU_CORPORA, LICENSE, write_au_corpora
 from dface_hf.data.unit_clips import UnitClips, read_unit_clips
 from dface_hf.faces import align, fit_similarity, locate, make_detector
-from dface_hf.hub.cards import REPORT, checkpoint_card
+from dface_hf.hub import write_checkpoint
+from dface_hf.hub.cards import read_report
 from dface_hf.metrics import au_scores
 from dface_hf.models.ac4au.configuration_ac4au import UNITS
 from dface_hf.pipelines.loading import load_model
 from dface_hf.synthesis import NuisanceConfig, draw_time_course, faces_from_images, load_fields, render_clip
-from dface_hf.training.checkpointing import write_folder, write_json
 from dface_hf.training.cost import read_cost
 from dface_hf.training.cross_validate_scores import machine
 from dface_hf.training.pretrain_faces import FACES_RECIPE, PEOPLE, people_stream, pretrain_backbone
@@ -58,14 +58,8 @@ def main() -> None:
     size = {"height": AC4AU_MINI.image_size, "width": AC4AU_MINI.image_size}
     processor = AC4AUImageProcessor(size=size, num_frames=AC4AU_MINI.num_frames)
     report["units"][PHOTOGRAPH] = photograph_scores(model, processor)
-
-    def fill(partial: str) -> None:
-        model.save_pretrained(partial)
-        processor.save_pretrained(partial)
-        write_json(Path(partial) / REPORT, report)
-        (Path(partial) / "README.md").write_text(checkpoint_card(partial), encoding="utf-8")
-
-    write_folder(options.output, fill)
+    report["earlier"] = earlier_scores(options.output)
+    write_checkpoint(model, options.output, report=report, processor=processor)
     print({name: round(value["f1"], 3) for name, value in report["units"].items()})
 
 
@@ -107,6 +101,14 @@ def make_report(clips: UnitClips, fold: Fold, logits: np.ndarray, recipe, option
         "cost": [{"part": name} | one for name, path in parts.items() for one in read_cost(path)],
         "command": " ".join(["python examples/make_ac4au_mini.py", *words]),
     } | machine()  # fmt: skip
+
+
+def earlier_scores(folder: str) -> list[dict]:
+    """What the checkpoints scored that this one replaces, the first one first: seen scores led to it."""
+    report = read_report(folder)
+    scores = [one["f1"] for one in report.get("units", {}).values()]
+    last = [{"protocol": report["protocol"], "f1": scores[0]}] if scores else []
+    return report.get("earlier", []) + last
 
 
 @torch.no_grad()

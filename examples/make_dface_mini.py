@@ -32,13 +32,12 @@ from dface_hf.training.cost import read_cost
 def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(options.threads)
-    folder, seed, config = Path(options.work), options.seed, _config(options)
+    folder, seed = Path(options.work), options.seed
+    config = DFaceTokenizerConfig(decoder_head=options.decoder_head)
     recipe = PretrainConfig(
         steps=options.steps,
         continuous_steps=options.steps // 5,
         batch_size=options.batch_size,
-        quiet_weight=2.0,
-        codebook_weight=1.0,
         mixed_precision="bf16",
         seed=seed,
     )
@@ -66,10 +65,6 @@ def main() -> None:
     print(json.dumps(heads, indent=2))
     model = folder / "heads" / "model"
     write_folder(options.output, lambda partial: shutil.copytree(model, partial, dirs_exist_ok=True))
-
-
-def _config(options: argparse.Namespace) -> DFaceTokenizerConfig:
-    return DFaceTokenizerConfig(position_maps=True, decoder_head=options.decoder_head)
 
 
 def parse_arguments() -> argparse.Namespace:

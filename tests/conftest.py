@@ -68,18 +68,12 @@ def two_faces(portrait) -> np.ndarray:
     return np.concatenate([portrait[0], portrait[0][:, :, ::-1]], axis=2)
 
 
-def tiny_classifier() -> DFaceForVideoClassification:
-    """A small untrained classifier with text anchors, always the same."""
+def tiny_classifier(tokenizer: dict = TINY, **options) -> DFaceForVideoClassification:
+    """A small untrained classifier with text anchors, always the same for the same options."""
     torch.manual_seed(0)
-    config = DFaceConfig(
-        tokenizer_config=TINY,
-        hidden_size=32,
-        intermediate_size=32,
-        num_attention_heads=2,
-        projection_dim=12,
-        id2label={0: "negative", 1: "positive", 2: "surprise", 3: "others"},
-        others_label="others",
-    )
+    options = dict(hidden_size=32, intermediate_size=32, num_attention_heads=2, projection_dim=12) | options
+    labels = {0: "negative", 1: "positive", 2: "surprise", 3: "others"}
+    config = DFaceConfig(tokenizer_config=tokenizer, id2label=labels, others_label="others", **options)
     model = DFaceForVideoClassification(config).eval()
     texts = {"negative": "a frown", "positive": "a smile", "surprise": "brows up"}
     model.dface.set_text_anchors(torch.randn(3, 12), texts, "random")

@@ -1,6 +1,7 @@
 """The benchmark of action units and the making of ac4au-mini run, at their smallest."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,10 +46,17 @@ def test_benchmark(work, tmp_path, monkeypatch, capsys):
         "chance",
     }
     assert report["clips"] == {f"SyntheticAU-{name}": 4 for name in ("fast", "grey", "web")}
+    assert (Path(work) / "lodo" / "scores.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match=r"other settings of ststnet \(recipe.epochs: 15, now 1\)"):
+        other = ["--work", work, *SMALL, "--budget", "0.002", *rows[:3]]
+        run("benchmarks/action_units.py", *other, monkeypatch=monkeypatch)
 
 
 def test_make_ac4au_mini(work, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "mini"
+    folder.mkdir()  # a checkpoint that is replaced, which is told
+    older = {"units": {"clips": {"f1": 0.123}}, "protocol": "4 clips to train on."}
+    (folder / "report.json").write_text(json.dumps(older))
     arguments = ["--work", work, *SMALL, "--takes", "1", "--epochs", "1", "--output", str(folder)]
     run("make_ac4au_mini.py", *arguments, monkeypatch=monkeypatch)
     model = AutoModelForVideoClassification.from_pretrained(folder)
@@ -60,5 +68,6 @@ def test_make_ac4au_mini(work, tmp_path, monkeypatch, capsys):
     assert "unseen people" in told and scores["n"] == 6
     assert of_photograph["n"] == 24 and list(of_photograph["baselines"].values()) == pytest.approx([2 / 13])
     assert [part["part"] for part in report["cost"]] == ["backbone", "AC4AU"]
-    assert f"{scores['f1']:.3f}" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert f"{scores['f1']:.3f}" in card and "- F1 0.123: 4 clips to train on." in card
     assert (folder / "model.safetensors").stat().st_size < 12e6

@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "dface_hf"
 FLOORS = (
-    {"actions"},
+    {"actions", "whole_files"},
     {"faces"},
     {"synthesis"},
     {"models"},
@@ -59,8 +59,11 @@ def test_imports_run_downward_only(path):
     assert not upward, f"{path.name} imports {upward}, which stand no lower than {room}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "actions").rglob("*.py")), ids=lambda path: path.name)
-def test_actions_need_only_the_standard_library(path):
+GROUND = [PACKAGE / "whole_files.py", *sorted((PACKAGE / "actions").rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", GROUND, ids=lambda path: path.name)
+def test_the_ground_floor_needs_only_the_standard_library(path):
     assert libraries_used(path) == set()
 
 

@@ -76,6 +76,10 @@ def test_recipe_ablation(tmp_path, monkeypatch, capsys):
     rows = [kept[name]["row"]["perplexity"] for name in ("16-x-9-0", "full-recipe-0")]
     assert float(variant[3]) == pytest.approx(rows[0] - rows[1], abs=1e-3)
     (tmp_path / "work" / "full-recipe-0").rename(tmp_path / "elsewhere")  # what is finished is read back
+    for name, one in kept.items():  # even from a time when some settings did not exist
+        assert one["settings"]["recipe"].pop("adversary_weight") == 0
+        assert one["settings"]["model"].pop("context_codebook_size") == 0
+        (tmp_path / "work" / f"{name}.json").write_text(json.dumps(one))
     assert ablation("4") == table and not (tmp_path / "work" / "full-recipe-0").exists()
     with pytest.raises(ValueError, match="full-recipe-0.json was made with another recipe"):
         ablation("5")

@@ -63,9 +63,14 @@ def test_several_faces_give_a_grid_with_the_source_first(dface, clip, face, tmp_
 def test_magnified_video(dface, clip, portrait, tmp_path):
     target = tmp_path / "large.mp4"
     code, out, err = dface("magnify", clip, "--factor", 4, "--out", target)
-    assert (code, err) == (0, "") and "shown 4 times" in out
+    assert code == 0 and "shown 4 times" in out and "as they were" not in err
     frames = list(open_frames(str(target)))
     assert frames[0].image.shape == portrait[0][0].shape and 15 < len(frames) < 60
+
+
+def test_frames_that_would_fold_are_told(dface, clip, tmp_path):
+    code, _, err = dface("magnify", clip, "--factor", 100, "--out", tmp_path / "large.gif")
+    assert code == 0 and "frames move less than 100 times: the face would fold" in err
 
 
 def test_what_cannot_be_done_is_one_line(dface, clip, face, tmp_path):
@@ -87,6 +92,6 @@ def test_what_cannot_be_done_is_one_line(dface, clip, face, tmp_path):
             arguments = (*arguments, "--out", tmp_path / "a.gif")
         code, out, err = dface(*arguments)
         assert code == 2 and out == "" and told in err and err.count("\n") == 1
-    for arguments in (("--apex", 5), ("--tokens", "some"), ("--strength", 4)):
+    for arguments in (("--apex", 5), ("--tokens", "some"), ("--strength", 4), ("--refine", 9)):
         assert dface("transfer", clip, face, *arguments)[0] == 2
     assert not list(tmp_path.glob("*.gif")) and not list(tmp_path.glob(".*partial*"))

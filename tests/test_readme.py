@@ -42,16 +42,6 @@ def test_links_and_pictures_exist():
         assert (ROOT / target).exists(), target
 
 
-def test_commands_of_the_readme_exist():
-    from typer.main import get_command
-
-    from dface_hf.cli import app
-
-    known = set(get_command(app).commands)
-    used = set(re.findall(r"^dface ([\w-]+)", README, flags=re.MULTILINE))
-    assert used and used <= known
-
-
 def test_the_shipped_checkpoint_keeps_its_promises():
     folder = Path(dface_hf.DEFAULT_CHECKPOINT)
     size = sum(path.stat().st_size for path in folder.iterdir())

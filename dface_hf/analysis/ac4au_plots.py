@@ -11,11 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
 from .ac4au_explanations import UnitReading
-from .style import ACCENT, INK, MUTED, PANEL, elide, label_colours, readable_on
+from .au_plots import MARGIN, SHADES, WIDTH, add_axes, add_header
+from .style import ACCENT, INK, PANEL, elide, label_colours, readable_on
 
-_WEIGHTS = LinearSegmentedColormap.from_list("weights", ["#f3f4f6", "#7fa3cc", "#20508a"])
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#14181c", "#7a4a12", ACCENT, "#fff4d6"])
-WIDTH, MARGIN = 10.0, 0.4
 NAMED = 12  # subjects that get a colour and a name of their own
 
 
@@ -32,14 +31,14 @@ def plot_gates(gates: np.ndarray, names: Sequence[str], title: str = "gates") ->
     height = 1.35 + 0.42 * units
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     even = f"each row sums to 1; an even share is {1 / experts:.3f}   ·   {_clips(len(gates))}"
-    _header(figure, f"{title}: which experts each unit listens to", even)
-    axes = _axes(figure, "gates", 1.0, 1.05, WIDTH - 1.0 - MARGIN, 0.42 * units - 0.1)
+    add_header(figure, f"{title}: which experts each unit listens to", even)
+    axes = add_axes(figure, "gates", 1.0, 1.05, WIDTH - 1.0 - MARGIN, 0.42 * units - 0.1)
     top = max(float(mean.max()), 2 / experts)
-    axes.pcolormesh(mean, cmap=_WEIGHTS, vmin=0, vmax=top, edgecolors="white", lw=1)
+    axes.pcolormesh(mean, cmap=SHADES, vmin=0, vmax=top, edgecolors="white", lw=1)
     for row in range(units):
         for column in range(experts):
             value = mean[row, column]
-            colour = readable_on(to_hex(_WEIGHTS(value / top)))
+            colour = readable_on(to_hex(SHADES(value / top)))
             text = f"{value:.2f}".replace("0.", ".", 1)
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", size=8, color=colour)
     axes.set(xlim=(0, experts), ylim=(units, 0))
@@ -68,7 +67,7 @@ def plot_energies(reading: UnitReading, frames: np.ndarray, clip: int, title: st
     lower = 0.95 + len(rows) * (side + 0.42)
     figure = Figure(figsize=(WIDTH, lower + 2.1), facecolor="white")
     told = "AC: changes from frame to frame   ·   DC: the mean of all frames   ·   brighter is stronger"
-    _header(figure, f"{title}: what changes and what stays", told)
+    add_header(figure, f"{title}: what changes and what stays", told)
     for row, (name, changing, constant) in enumerate(rows):
         top = 0.95 + row * (side + 0.42)
         figure.text(MARGIN / WIDTH, 1 - (top + 0.14) / figure.get_figheight(), name, size=9, color=INK)
@@ -76,10 +75,10 @@ def plot_energies(reading: UnitReading, frames: np.ndarray, clip: int, title: st
         for column, (picture, scale) in enumerate(pictures):
             label = f"row {row} {'mean' if column == count else column}"
             left = MARGIN + column * step + apart * (column == count)
-            axes = _axes(figure, label, left, top + 0.24, side, side)
+            axes = add_axes(figure, label, left, top + 0.24, side, side)
             _picture(axes, picture, float(np.max(scale)))
     _draw_course(
-        _axes(figure, "course", MARGIN + 0.5, lower + 0.55, WIDTH - 2 * MARGIN - 0.6, 1.1), reading, clip
+        add_axes(figure, "course", MARGIN + 0.5, lower + 0.55, WIDTH - 2 * MARGIN - 0.6, 1.1), reading, clip
     )
     return figure
 
@@ -99,10 +98,10 @@ def plot_units(plane: np.ndarray, shown: np.ndarray, names: Sequence[str], title
     told = (
         f"t-SNE of AC, the changing part of the features   ·   {_clips(len(plane))}, near ones change alike"
     )
-    _header(figure, f"{title}: clips by what changes, and the units that they show", told)
+    add_header(figure, f"{title}: clips by what changes, and the units that they show", told)
     for unit, name in enumerate(names):
         left, top = MARGIN + unit % 4 * step, 1.0 + unit // 4 * (step + 0.25)
-        axes = _axes(figure, name, left, top, step - 0.15, step - 0.15)
+        axes = add_axes(figure, name, left, top, step - 0.15, step - 0.15)
         has = shown[:, unit] > 0
         axes.scatter(*plane[~has].T, s=7, color="#cdd3d8", lw=0)
         axes.scatter(*plane[has].T, s=13, color="#20508a", lw=0)
@@ -124,8 +123,8 @@ def plot_subjects(plane: np.ndarray, subjects: Sequence[str], title: str = "DC")
     named = [name for name, _ in people.most_common(NAMED)]
     rest = len(people) - len(named)
     told = f"t-SNE of DC, the mean of the features   ·   {_clips(len(plane))} of {len(people)} subjects"
-    _header(figure, f"{title}: clips by what stays, and who they show", told)
-    axes = _axes(figure, "subjects", MARGIN, 1.0, 5.4, 5.4)
+    add_header(figure, f"{title}: clips by what stays, and who they show", told)
+    axes = add_axes(figure, "subjects", MARGIN, 1.0, 5.4, 5.4)
     names, colours = np.asarray(subjects), label_colours(named)
     others = ~np.isin(names, named)
     axes.scatter(*plane[others].T, s=16, color="#cdd3d8", lw=0)
@@ -174,24 +173,6 @@ def _draw_course(axes: Axes, reading: UnitReading, clip: int) -> None:
     axes.tick_params(labelsize=8)
     place = {"loc": "lower right", "bbox_to_anchor": (1, 1.01), "borderpad": 0, "borderaxespad": 0.3}
     axes.legend(ncols=3, frameon=False, fontsize=8, **place)
-
-
-def _header(figure: Figure, title: str, told: str) -> None:
-    height = figure.get_figheight()
-    style = {"weight": "bold", "parse_math": False, "color": INK}
-    figure.text(MARGIN / WIDTH, 1 - 0.42 / height, elide(title, 90, middle=True), size=13, **style)
-    figure.text(MARGIN / WIDTH, 1 - 0.68 / height, told, size=9, color=MUTED, parse_math=False)
-
-
-def _axes(figure: Figure, name: str, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes by inches from the top left corner."""
-    full = figure.get_figheight()
-    place = (left / WIDTH, 1 - (top + height) / full, width / WIDTH, height / full)
-    axes = figure.add_axes(place, label=name)
-    axes.tick_params(length=0, colors=INK)
-    axes.spines[:].set_visible(False)
-    axes.xaxis.label.set(color=MUTED, size=8.5)
-    return axes
 
 
 def _bare(axes: Axes, plane: np.ndarray) -> None:

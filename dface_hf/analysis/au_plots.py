@@ -20,7 +20,7 @@ LIMIT = 500
 """Milliseconds that a micro-expression lasts at most (Yan et al., "How Fast are the Leaked Facial
 Expressions", Journal of Nonverbal Behavior 2013)."""
 MISSING = "#ffffff"
-_COUNTS = LinearSegmentedColormap.from_list("counts", ["#f3f4f6", "#7fa3cc", "#20508a"])
+SHADES = LinearSegmentedColormap.from_list("shades", ["#f3f4f6", "#7fa3cc", "#20508a"])
 _SIGNED = LinearSegmentedColormap.from_list("signed", ["#b2561d", "#f3c9a5", "#f7f7f7", "#a9c6e4", "#20508a"])
 
 
@@ -45,17 +45,15 @@ def plot_unit_statistics(
     if not len(seconds) == len(corpora) == statistics["n"]:
         raise ValueError(f"{len(seconds)} durations and {len(corpora)} corpora for {statistics['n']} clips")
     figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
-    style = {"color": INK, "weight": "bold", "parse_math": False}
-    _text(figure, MARGIN, 0.42, elide(title, 70, middle=True), 14, **style)
-    _text(figure, MARGIN, 0.68, _summary(statistics), 9)
+    add_header(figure, title, _summary(statistics))
     left = WIDTH - MARGIN - MATRIX
-    _draw_cooccurrence(_axes(figure, "cooccurrence", MARGIN + 0.25, 1.3, MATRIX, MATRIX), statistics)
-    _draw_correlation(_axes(figure, "correlation", left, 1.3, MATRIX, MATRIX), statistics)
+    _draw_cooccurrence(add_axes(figure, "cooccurrence", MARGIN + 0.25, 1.3, MATRIX, MATRIX), statistics)
+    _draw_correlation(add_axes(figure, "correlation", left, 1.3, MATRIX, MATRIX), statistics)
     colours = label_colours(statistics["corpora"])
     top = 1.3 + MATRIX + 0.75
-    axes = _axes(figure, "imbalance", MARGIN + 0.25, top, MATRIX, LOWER)
+    axes = add_axes(figure, "imbalance", MARGIN + 0.25, top, MATRIX, LOWER)
     _draw_imbalance(axes, statistics, colours)
-    _draw_durations(_axes(figure, "durations", left, top, MATRIX, LOWER), corpora, seconds, colours)
+    _draw_durations(add_axes(figure, "durations", left, top, MATRIX, LOWER), corpora, seconds, colours)
     place = {"loc": "upper left", "bbox_to_anchor": (0, -0.24), "borderpad": 0, "borderaxespad": 0}
     axes.legend(ncols=6, frameon=False, fontsize=8, **place)
     return figure
@@ -67,7 +65,7 @@ def _draw_cooccurrence(axes: Axes, statistics: dict[str, Any]) -> None:
     counts = np.diag(both)
     shares = both / np.maximum(np.minimum(counts[:, None], counts), 1)
     texts = [[str(value) if value else "" for value in row] for row in both]
-    colours = [[to_hex(_COUNTS(float(share))) for share in row] for row in shares]
+    colours = [[to_hex(SHADES(float(share))) for share in row] for row in shares]
     for index in range(len(counts)):
         colours[index][index] = PANEL
     _title(axes, "shown together: clips; shade: share of the rarer unit")
@@ -107,7 +105,7 @@ def _draw_imbalance(axes: Axes, statistics: dict[str, Any], colours: dict[str, s
     places, base = np.arange(len(statistics["units"])), np.zeros(len(statistics["units"]))
     size = min(7.5, 110 / len(places))
     for name, counts in statistics["per_corpus"].items():
-        axes.bar(places, counts, 0.8, bottom=base, color=colours[name], label=_plain(elide(name, 14)))
+        axes.bar(places, counts, 0.8, bottom=base, color=colours[name], label=plain_label(elide(name, 14)))
         base += counts
     for place, (count, rate) in enumerate(zip(statistics["counts"], statistics["rates"], strict=True)):
         text = f"{rate:.0%}" if rate >= 0.01 or not count else "<1%"
@@ -161,7 +159,7 @@ def _signed(value: float) -> str:
     return text.replace("-", "−") if text not in ("-.00", ".00") else "0"
 
 
-def _plain(text: str) -> str:
+def plain_label(text: str) -> str:
     """A name as label: a dollar sign is a dollar sign, and an underscore in front does not hide it."""
     return "\u200b" + text.replace("$", r"\$")
 
@@ -170,16 +168,20 @@ def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", size=9.5, color=INK, pad=6)
 
 
-def _axes(figure: Figure, name: str, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes by inches from the top left corner."""
-    bottom = 1 - (top + height) / HEIGHT
-    axes = figure.add_axes((left / WIDTH, bottom, width / WIDTH, height / HEIGHT), label=name)
+def add_header(figure: Figure, title: str, told: str) -> None:
+    """A title and a line of facts at the top left."""
+    left, height = MARGIN / WIDTH, figure.get_figheight()
+    style = {"weight": "bold", "color": INK, "parse_math": False}
+    figure.text(left, 1 - 0.42 / height, elide(title, 70, middle=True), size=13, **style)
+    figure.text(left, 1 - 0.68 / height, told, size=9, color=MUTED, parse_math=False)
+
+
+def add_axes(figure: Figure, name: str, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes without a frame, by inches from the top left corner of a figure of `WIDTH` inches."""
+    full = figure.get_figheight()
+    place = (left / WIDTH, 1 - (top + height) / full, width / WIDTH, height / full)
+    axes = figure.add_axes(place, label=name)
     axes.tick_params(length=0, colors=INK)
     axes.spines[:].set_visible(False)
     axes.xaxis.label.set(color=MUTED, size=8.5)
     return axes
-
-
-def _text(figure: Figure, left: float, top: float, text: str, size: float, **style: Any) -> None:
-    place = (left / WIDTH, 1 - top / HEIGHT)
-    figure.text(*place, text, fontsize=size, **({"color": MUTED, "parse_math": False} | style))

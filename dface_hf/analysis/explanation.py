@@ -24,6 +24,7 @@ from dface_hf.faces import optical_flow
 from dface_hf.models import DFaceForVideoClassification, DFaceTokenizerModel
 from dface_hf.synthesis.nuisances import REFERENCE_SIZE
 
+from .decoded_motion import MotionReader, null_ids
 from .face_regions import main_region
 from .unit_reading import (
     CLEAR,
@@ -37,7 +38,8 @@ from .unit_reading import (
 )
 
 NO_UNIT = "no clear action unit"
-BATCH = 64
+BATCH = 512
+"""Rows of tokens that go through the classifier at once."""
 PX = GRID / REFERENCE_SIZE
 """Pixels of the grid in a pixel of a 128 px crop."""
 ONE_SIDE = 0.3
@@ -135,15 +137,6 @@ def measured_motion(pairs: Iterable[tuple[NDArray, NDArray]]) -> NDArray[np.floa
     return np.moveaxis(np.concatenate(flows), -1, 1)
 
 
-def null_ids(tokenizer: DFaceTokenizerModel, onsets: torch.Tensor) -> torch.Tensor:
-    """Tokens (n, P) of the same faces at rest: code 0, except for the published implementation, whose rest
-    differs from face to face."""
-    if tokenizer.config.reference_compat:
-        return tokenizer.encode(onsets, onsets)
-    count = tokenizer.config.num_action_tokens
-    return torch.zeros(len(onsets), count, dtype=torch.long, device=onsets.device)
-
-
 @torch.no_grad()
 def token_weights(
     model: DFaceForVideoClassification, action_ids: torch.Tensor, labels: torch.Tensor, null: torch.Tensor
@@ -174,7 +167,7 @@ def label_scores(
 ) -> torch.Tensor:
     """Log-odds (n,) that tokens (n, P) give the labels (n,): unlike the score itself, they tell how far a
     label is ahead of the others even where its score is nearly 1."""
-    logits = torch.cat([model(action_ids=part).logits.float() for part in action_ids.split(8 * BATCH)])
+    logits = torch.cat([model(action_ids=part).logits.float() for part in action_ids.split(BATCH)])
     own = F.one_hot(labels, logits.shape[-1]).bool()
     return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(dim=-1)
 
@@ -192,7 +185,7 @@ def token_motions(
 
     Returns:
         (n, 2, GRID, GRID) of all tokens, beyond what those at rest draw, and (n, P, 2, GRID, GRID) of each:
-        forward (minus the decoder's backward flow, the same to first order), px of a 128 px crop.
+        as `decoded_motion` tells it.
     """
     n, count = action_ids.shape
     event, position = torch.nonzero(action_ids != null, as_tuple=True)
@@ -200,19 +193,12 @@ def token_motions(
     without[torch.arange(len(event), device=event.device), position] = null[event, position]
     ids = torch.cat([action_ids, null, without])
     faces = torch.cat([torch.arange(n, device=event.device).repeat(2), event])
-    flow = torch.cat(
-        [_forward_flow(tokenizer, onsets[faces[k : k + BATCH]], ids[k : k + BATCH])
-         for k in range(0, len(ids), BATCH)]
-    )  # fmt: skip
-    whole, rest, fewer = flow[:n], flow[n : 2 * n], flow[2 * n :]
-    parts = whole.new_zeros(n, count, *whole.shape[1:])
-    parts[event, position] = whole[event] - fewer
-    return (whole - rest).cpu().numpy(), parts.cpu().numpy()
-
-
-def _forward_flow(tokenizer: DFaceTokenizerModel, onsets: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    flow = tokenizer.decode(onsets, ids).flow.float()
-    return F.adaptive_avg_pool2d(-flow, GRID) * (REFERENCE_SIZE / flow.shape[-1])
+    reader = MotionReader(tokenizer)
+    whole, rest, fewer = np.split(reader.draw(onsets, ids, faces), (n, 2 * n))
+    event, position = event.cpu().numpy(), position.cpu().numpy()
+    parts = np.zeros((n, count, 2, GRID, GRID), np.float32)
+    parts[event, position] = reader.between(fewer, whole[event])
+    return reader.between(rest, whole), parts
 
 
 def saliency_of(weights: NDArray, parts: NDArray) -> NDArray[np.float32]:
@@ -277,7 +263,6 @@ __all__ = [
     "facs_sentence",
     "label_scores",
     "measured_motion",
-    "null_ids",
     "saliency_of",
     "token_motions",
     "token_weights",

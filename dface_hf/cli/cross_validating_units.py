@@ -52,17 +52,26 @@ def cross_validate_units(
     output: Path,
     resume: bool,
     json_file: str | None,
+    plot: bool = True,
 ) -> None:
-    """Train and test, print the table."""
+    """Train and test, print the table, draw it.
+
+    Raises:
+        ValueError: Bad input; or, after all else is done, rows that `output` holds with other settings.
+    """
+    from dface_hf.analysis import save_figure
+    from dface_hf.analysis.unit_score_plots import plot_unit_scores
     from dface_hf.data.unit_clips import read_unit_clips
     from dface_hf.pipelines.records import write_text
     from dface_hf.training.cross_validate_units import cross_validate_units as run
+    from dface_hf.training.cross_validate_units import planned_frames, tell_outdated
 
     rows = unit_rows(models or list(DEFAULT_MODELS), ablations or [], options)
     sizes = {(row.config.image_size, row.config.num_frames) for row in rows if hasattr(row, "config")}
     if len(sizes) > 1:
         raise ValueError(f"AC4AU checkpoints of different sizes {sorted(sizes)}: cross-validate them apart")
-    clips = read_unit_clips(data, *next(iter(sizes), ()))
+    # A run of AC4AU goes on with the same clips when other models are added.
+    clips = read_unit_clips(data, *(next(iter(sizes), None) or planned_frames(output) or ()))
     people = len({name[:2] for name in clips.names})
     corpora = ", ".join(dict.fromkeys(clips.corpora))
     console.print(f"{len(clips)} clips of {people} subjects: {corpora}", markup=False)
@@ -73,7 +82,12 @@ def cross_validate_units(
         write_text(json_file, json.dumps(document, indent=2) + "\n")
     if json_file != "-":
         print_units(document)
-    console.print(f"scores.json and logits of each fold in [bold]{escape(str(output))}[/]")
+    if plot:
+        save_figure(plot_unit_scores(document), output / "scores.png")
+    files = "scores.json, scores.png" if plot else "scores.json"
+    console.print(f"{files} and logits of each fold in [bold]{escape(str(output))}[/]")
+    if "outdated" in document:
+        raise ValueError(tell_outdated(document["outdated"], output))
 
 
 def unit_rows(models: list[str], ablations: list[str], options: dict) -> list:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dface_hf import AC4AU_CHECKPOINT
+from dface_hf.faces.video import VIDEOS
 
-from .analyzing import VIDEOS
 from .app import Device, app, checkpoint_name, console
 
 MODELS = ("ac4au",)

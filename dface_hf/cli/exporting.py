@@ -1,13 +1,16 @@
 """`dface export`: a checkpoint as ONNX or as a program of `torch.export`, to run without this package."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dface_hf import DEFAULT_CHECKPOINT
 
 from .app import app, checkpoint_name, console
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @app.command(
@@ -51,7 +54,7 @@ def export(
     console.print(f"written to [bold]{out}[/]")
 
 
-def load_exportable(checkpoint: str):
+def load_exportable(checkpoint: str) -> "tuple[PreTrainedModel, str]":
     """Load a model of any system of this package, and give it a name without a path.
 
     Args:

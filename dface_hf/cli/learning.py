@@ -32,6 +32,7 @@ Private = Annotated[bool, typer.Option("--private", help="With --push-to-hub: a 
     "`torchrun --nproc_per_node 2 -m dface_hf.cli pretrain --output runs/tok --batch-size 24` · " + EXAMPLE
 )
 def pretrain(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
     model: Annotated[
         str,
@@ -44,7 +45,7 @@ def pretrain(
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 2000,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs a forward pass and process.")] = 48,
     accumulation: Annotated[int, typer.Option(min=1, help="Forward passes a step.")] = 1,
-    learning_rate: Annotated[float, typer.Option(min=0.0)] = 6e-4,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="At its peak.")] = 6e-4,
     ema: Average = 0.0,
     decoder_head: Annotated[str, typer.Option(help="warp or pixels.")] = "warp",
     fields: Annotated[Path | None, typer.Option(help="File of measured motion fields.")] = None,
@@ -59,11 +60,11 @@ def pretrain(
     private: Private = False,
 ) -> None:
     """Pretrain a tokenizer on onset/apex pairs, synthetic, real or both; or AC4AU's backbone on people."""
-    tokenizers = {"--data": data, "--ema": ema, "--fields": fields, "--report-to": report_to}
-    tokenizers |= {"--push-to-hub": push_to_hub, "--private": private, "--accumulation": accumulation > 1}
-    if check_model(model, tokenizers | {"--decoder-head": decoder_head != "warp"}) != TOKENIZER:
-        recipe = (steps, batch_size, learning_rate, mixed_precision, seed, resume)
+    given = _given(context)
+    if check_model(model, given) != TOKENIZER:
+        recipe = (steps, batch_size, learning_rate, mixed_precision, seed, checkpoint_every, resume)
         return pretrain_faces(model, output, faces, *recipe)
+    _check_sources(given, data_share)
     from dface_hf import DFaceTokenizerConfig
     from dface_hf.data import RepeatedPairs, aligned_faces, mixed_with_clips, pretraining_pairs
     from dface_hf.hub import data_lines, write_tokenizer_card
@@ -97,6 +98,21 @@ def pretrain(
     _publish(output, target)
 
 
+def _given(context: typer.Context) -> set[str]:
+    """Names of the parameters that stood on the command line, also those with their default as value."""
+    return {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+
+
+def _check_sources(given: set[str], data_share: float) -> None:
+    """Refuse options of pairs that are not used."""
+    if "data_share" in given and "data" not in given:
+        raise ValueError("--data-share is of --data, which is missing; give both or neither")
+    if "data" in given and data_share == 1:
+        for name in ("fields", "faces", "batches"):
+            if name in given:
+                raise ValueError(f"--{name} is about synthetic pairs, and --data-share 1 leaves none of them")
+
+
 @app.command(
     epilog="Examples: `dface train --tokenizer runs/tok/model --output runs/dface --scheme composite3` · "
     "`dface train --data data/casme2 --model runs/dface/model --scheme composite3 --output runs/casme2 "
@@ -118,7 +134,7 @@ def train(
     pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on, without --data.")] = 24000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them, fixed beforehand.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips a step and process.")] = 64,
-    learning_rate: Annotated[float, typer.Option(min=0.0)] = 2e-4,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="At its peak.")] = 2e-4,
     train_tokenizer: Annotated[
         bool, typer.Option("--train-tokenizer", help="Train the tokenizer along; needs --data.")
     ] = False,

@@ -1,12 +1,15 @@
 """`dface card`, `push`, `push-dataset`, `push-metric` and `push-space`: to the Hub, one commit each."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from .app import app, console
+
+if TYPE_CHECKING:
+    from dface_hf.hub import Pushed
 
 RepoId = Annotated[str, typer.Argument(help="owner/name, or the name alone for one of your own.")]
 Private = Annotated[bool, typer.Option("--private", help="Make the repository private.")]
@@ -124,7 +127,7 @@ def _power(watts: float | None, grams_per_kwh: float | None):
     return None if watts is None else Power(watts, grams_per_kwh)
 
 
-def tell_pushed(pushed) -> None:
+def tell_pushed(pushed: "Pushed") -> None:
     """The address on standard output, what was done on standard error."""
     done = "pushed" if pushed.changed else "nothing has changed, no commit was made"
     console.print(f"{done}: [bold]{escape(pushed.repo_id)}[/] is at {pushed.commit[:10]}")

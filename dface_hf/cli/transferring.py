@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dface_hf import DEFAULT_CHECKPOINT
+from dface_hf.faces.video import VIDEOS
 
-from .analyzing import VIDEOS
 from .app import Detector, Device, Model, app, console
 
 MOVING = (*VIDEOS, ".gif")
@@ -35,6 +35,9 @@ def transfer(
     tokens: Annotated[
         str, typer.Option(help="all, or attended: only those with more than an even share of attention.")
     ] = "all",
+    refine: Annotated[
+        int, typer.Option(min=0, max=8, help="Gradient steps that make the result read as the source does.")
+    ] = 2,
     onset: Annotated[int | None, typer.Option(help="Onset frame, counted from 0; with --apex.")] = None,
     apex: Annotated[int | None, typer.Option(help="Apex frame, counted from 0.")] = None,
     offset: Annotated[int | None, typer.Option(help="Offset frame, if known.")] = None,
@@ -58,7 +61,8 @@ def transfer(
         raise typer.BadParameter("--onset and --apex go together; --offset goes with both")
     replay = load_pipeline("facial-action-transfer", model, device)
     options = {"onset": onset, "apex": apex, "offset": offset, "fps": fps, "sensitivity": sensitivity}
-    result = replay(clip, faces, strength=strength, tokens=tokens, detector=detector, **options)
+    options |= {"strength": strength, "tokens": tokens, "refine": refine, "detector": detector}
+    result = replay(clip, faces, **options)
     _write(result, clip, out, fps)
     _tell(result, out)
 
@@ -95,6 +99,9 @@ def magnify(
     print(f"{out}  {frames}  largest motion {shown.peak:.2f} px of a 128 px face, shown {factor:g} times")
     if shown.lost:
         told = f"{shown.lost} of {len(shown)} frames are as they were: the head moves too much, or is covered"
+        console.print(told, markup=False, style="yellow")
+    if shown.limited:
+        told = f"{shown.limited} of {len(shown)} frames move less than {factor:g} times: the face would fold"
         console.print(told, markup=False, style="yellow")
 
 

@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from dface_hf.whole_files import write_text
+
 from .clip import CLIP_FEATURES, check_clip
 from .corpora import CorpusClip, CorpusListing, SkippedRow, read_corpus
 from .crops import Cutting, cut_clip
@@ -157,11 +159,11 @@ def _claim(
         raise ValueError(f"{output}: holds data that no run of prepare left; give another folder")
     for folder in (state, output / "data"):
         folder.mkdir(parents=True, exist_ok=True)
-    for partial in state.glob("*.partial"):
+    for partial in state.glob("*.partial*"):
         partial.unlink(missing_ok=True)
     if not plan.exists():
-        _write(plan, json.dumps(known, indent=2) + "\n")
-        _write(output / "README.md", _card(listing, cutting))
+        write_text(plan, json.dumps(known, indent=2) + "\n")
+        write_text(output / "README.md", _card(listing, cutting))
 
 
 def _digest(clips: Sequence[CorpusClip]) -> str:
@@ -230,7 +232,7 @@ def _write_part(part: _Part) -> None:
                 if row is not None:
                     encoded = CLIP_FEATURES.encode_example(row)
                     writer.write_table(pa.Table.from_pylist([encoded], schema))
-        _write(state, json.dumps(told))
+        write_text(state, json.dumps(told))
         os.replace(partial, target)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -269,8 +271,8 @@ def _report(
     reports = tuple(output / f"report{suffix}.{kind}" for kind in ("csv", "json"))
     document = {"corpus": listing.corpus, "clips": len(written), "skipped": [asdict(one) for one in skipped]}
     document |= {"notes": [dict(zip(("row", "clip", "note"), note, strict=True)) for note in notes]}
-    _write(reports[1], json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    _write(reports[0], _csv(skipped, notes))
+    write_text(reports[1], json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_text(reports[0], _csv(skipped, notes))
     return PreparedCorpus(output, len(written), tuple(skipped), tuple(notes), reports)
 
 
@@ -281,19 +283,3 @@ def _csv(skipped: list[SkippedRow], notes: list[tuple]) -> str:
     table.writerows((one.row, one.clip, "skipped", one.reason) for one in skipped)
     table.writerows((row, clip, "note", note) for row, clip, note in notes)
     return buffer.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write under a temporary name and rename.
-
-    Raises:
-        OSError: The file cannot be written; the message names it.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror}); check folder and disk") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -126,16 +126,18 @@ class RepeatedPairs:
 
     @property
     def amplitude(self) -> tuple[float, float]:
+        """The stream's range of motion; a change of it drops the pairs that were kept."""
         return self.stream.amplitude
 
     @amplitude.setter
     def amplitude(self, wanted: tuple[float, float]) -> None:
-        if wanted != self.stream.amplitude:  # what was drawn is of another range
+        if wanted != self.stream.amplitude:
             self.stream.amplitude = wanted
             self.kept.clear()
 
     @property
     def num_actions(self) -> int:
+        """Of the stream."""
         return self.stream.num_actions
 
     def sample(self, batch: int, step: int | None = None, twins: bool = False) -> StoredPairs:

@@ -16,7 +16,6 @@ from .errors import ClipError
 from .images import to_rgb
 from .video import write_video
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi")
 GIF_FPS = 50.0  # players take shorter delays for "as slow as you like"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,24 @@ def _rate(source: FrameSource, fps: float | None) -> float:
     return fps or ASSUMED_FPS
 
 
-class ArrayFrames(FrameSource):
+class _Stills(FrameSource):
+    """Pictures of which any one can be had at once."""
+
+    frame_count: int
+
+    @abstractmethod
+    def _frame(self, index: int) -> Frame: ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self._frame, range(self.frame_count))
+
+    def read(self, indices: Iterable[int]) -> dict[int, Frame]:
+        """Read a few frames by index."""
+        wanted = self._checked(indices)
+        return self._complete(wanted, {i: self._frame(i) for i in wanted if i < self.frame_count})
+
+
+class ArrayFrames(_Stills):
     """Frames of an array (T, H, W, 3) or (T, H, W), uint8 or float in [0, 1]."""
 
     def __init__(self, array: Any, fps: float | None = None, max_side: int | None = None) -> None:
@@ -88,16 +106,8 @@ class ArrayFrames(FrameSource):
         image = to_rgb(self._array[index], f"array frame {index}")
         return Frame(index, index / self.fps, self._shrink(image))
 
-    def __iter__(self) -> Iterator[Frame]:
-        return (self._frame(index) for index in range(len(self._array)))
 
-    def read(self, indices: Iterable[int]) -> dict[int, Frame]:
-        """Read a few frames by index."""
-        wanted = self._checked(indices)
-        return self._complete(wanted, {i: self._frame(i) for i in wanted if i < len(self._array)})
-
-
-class ImageFrames(FrameSource):
+class ImageFrames(_Stills):
     """Frames of a list of image files, arrays or PIL images; all of one size."""
 
     def __init__(self, items: list, path: str | None, fps: float | None, max_side: int | None) -> None:
@@ -163,14 +173,6 @@ class ImageFrames(FrameSource):
                 name, f"size {_size(image.shape)}, the first frame has {_size(self._shape)}", "give one size"
             )
         return Frame(index, index / self.fps, self._shrink(image))
-
-    def __iter__(self) -> Iterator[Frame]:
-        return (self._frame(index) for index in range(len(self._items)))
-
-    def read(self, indices: Iterable[int]) -> dict[int, Frame]:
-        """Read a few frames by index."""
-        wanted = self._checked(indices)
-        return self._complete(wanted, {i: self._frame(i) for i in wanted if i < len(self._items)})
 
 
 def _size(shape: tuple[int, ...]) -> str:

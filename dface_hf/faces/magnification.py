@@ -46,6 +46,7 @@ class Magnified:
         start, onset, stop: Frames of the clip: first one shown, reference, and the one after the last.
         peak: Largest motion of the face against the onset, px of a 128 px crop, before magnification.
         lost: How many frames are shown as they are, because the head moves too much there.
+        limited: How many are magnified less, because the face would fold over itself.
     """
 
     frames: Iterator[NDArray[np.uint8]]
@@ -55,6 +56,7 @@ class Magnified:
     stop: int
     peak: float
     lost: int
+    limited: int
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -103,7 +105,8 @@ def magnify_motion(
     heads = [follower.heads.get(index) for index in range(start, stop)]
     flows = _steady(np.stack([follower.flows[index] for index in range(start, stop)]), frames.fps)
     shown = _magnified(frames, start, flows, heads, factor)
-    return Magnified(shown, frames.fps, start, onset, stop, _peak(flows), heads.count(None))
+    limited = sum(_share(flow, factor) < 1 for flow in flows)
+    return Magnified(shown, frames.fps, start, onset, stop, _peak(flows), heads.count(None), limited)
 
 
 def _found(source: Any, fps: float | None, detector: FaceDetector, sensitivity: float) -> tuple[int, int]:
@@ -208,8 +211,7 @@ def further(flow: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     Returns:
         (S, S, 2) displacement of the sampling position, aligned units.
     """
-    more = np.float32(factor - 1) * flow
-    more *= np.float32(min(1.0, fold_level(-more)))
+    more = np.float32((factor - 1) * _share(flow, factor)) * flow
     size, shift = len(flow), more
     rows, columns = np.indices((size, size), np.float32)
     for _ in range(ROUNDS):
@@ -218,6 +220,11 @@ def further(flow: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
         step = cv2.remap(more, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         shift = shift + np.float32(DAMPING) * (step - shift)
     return shift
+
+
+def _share(flow: NDArray[np.float32], factor: float) -> float:
+    """How much of the further motion can be shown before the face folds over itself."""
+    return min(1.0, fold_level(-(factor - 1) * flow))
 
 
 def _grid() -> NDArray[np.float64]:

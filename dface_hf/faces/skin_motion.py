@@ -135,6 +135,7 @@ def _pixels(size: int) -> Floats:
 
 
 def cell_centres(rows: int, columns: int) -> tuple[NDArray, NDArray]:
+    """x and y of the cells of a grid over the aligned crop, each (rows * columns,) in [-1, 1], row by row."""
     x, y = np.meshgrid((np.arange(columns) + 0.5) * 2 / columns - 1, (np.arange(rows) + 0.5) * 2 / rows - 1)
     return x.ravel(), y.ravel()
 

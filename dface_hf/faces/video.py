@@ -20,8 +20,10 @@ from .errors import ClipError
 from .frames import Frame, FrameSource
 from .images import IMAGE_SUFFIXES, ArrayFrames, ImageFrames, WebcamFrames
 
-__all__ = ["Frame", "FrameSource", "VideoFrames", "open_frames", "write_video"]
+__all__ = ["VIDEOS", "Frame", "FrameSource", "VideoFrames", "open_frames", "write_video"]
 
+#: Endings of the files that `write_video` writes.
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi")
 ASSUMED_FPS = 25.0
 LARGE_FRAME = 3840 * 2160  # above this, few decoder threads: each of them holds several frames
 SEEK_AFTER = 48  # up to this index, decoding from the start costs less than a scan of the packets
@@ -251,7 +253,7 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: floa
         ClipError: Unknown suffix, no frames, or frames of differing size.
     """
     target = Path(path)
-    if target.suffix.lower() not in {".mp4", ".mov", ".mkv", ".avi"}:
+    if target.suffix.lower() not in VIDEOS:
         raise ClipError(
             target, f"cannot write a {target.suffix or 'suffix-less'} video", "use .mp4, .mov, .mkv or .avi"
         )

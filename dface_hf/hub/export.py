@@ -211,7 +211,7 @@ def export_model(
 
     Raises:
         ExportError: An option that does not fit, a graph that cannot be drawn, or a file that differs from
-            the model by more than `tolerance`; nothing is left of it.
+            the model by more than `tolerance`; nothing is left of it, and no folder that it alone needed.
         ImportError: ONNX is asked for and not installed.
     """
     if format not in FORMATS:
@@ -227,7 +227,6 @@ def export_model(
     if part != "all" and part not in parts:
         has = ", ".join(parts)
         raise ExportError(f"a {model.config.model_type!r} model has no part {part!r}; it has {has}")
-    Path(folder).mkdir(parents=True, exist_ok=True)
     for chosen in parts.values() if part == "all" else (parts[part],):
         told = metadata(chosen, model, name or type(model).__name__)
         yield _export_part(chosen, Path(folder), format, told, opset, tolerance)
@@ -262,11 +261,14 @@ def _check_opset(opset: int | None) -> None:
 
 def _export_part(part: Part, folder: Path, format: str, told, opset, tolerance: float) -> Exported:
     path = folder / f"{part.name}{FORMATS[format]}"
-    with TemporaryDirectory(prefix=".export-", dir=folder) as unchecked, _quiet(), torch.no_grad():
+    # Where the folder will stand: of an export that fails, not even an empty one is left.
+    beside = next(parent for parent in path.absolute().parents if parent.is_dir())
+    with TemporaryDirectory(prefix=".export-", dir=beside) as unchecked, _quiet(), torch.no_grad():
         write = _write_onnx if format == "onnx" else _write_program
         run = write(_draw(part), part, Path(unchecked) / path.name, told, opset)
         differences, equal_ids = compare(part, run)
         refuse_difference(path, differences, equal_ids, tolerance)
+        folder.mkdir(parents=True, exist_ok=True)
         (Path(unchecked) / path.name).rename(path)
     return Exported(part, path, differences, equal_ids)
 

@@ -62,6 +62,7 @@ class Target:
 
     @property
     def label(self) -> str:
+        """What messages call it: kind and name, of a model the name alone."""
         return self.repo_id if self.repo_type == "model" else f"{self.repo_type} {self.repo_id}"
 
 

@@ -32,6 +32,7 @@ class Results:
 
     @property
     def cross_validated(self) -> bool:
+        """Whether they come from `dface cross-validate`, not from one evaluation."""
         return "rows" in self.document
 
     @property

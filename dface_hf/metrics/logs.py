@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from dface_hf.whole_files import write_text
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -101,7 +103,7 @@ def write_log(path: str | os.PathLike, predictions: Sequence[Prediction]) -> Non
     for person, clips in people.items():
         lines.append(" ".join(map(_encoded, person)))
         lines += [f"{_encoded(one.clip)} {int(one.truth)} {int(one.predicted)}" for one in clips.values()]
-    _write(Path(path), "\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def aligned(
@@ -145,14 +147,3 @@ def _encoded(name: str) -> str:
 
 def _decoded(word: str) -> str:
     return unquote(word, errors="surrogateescape") if "%" in word else word
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise type(error)(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .me_recognition.recognition import recognition_scores
-
-COLUMNS = ("uf1", "uar", "accuracy")
+from .me_recognition.recognition import SCORES, recognition_scores
 
 
 def scores_with_oracle(
@@ -49,7 +47,7 @@ def scores_with_oracle(
         best = max((recognition_scores(truth, row, labels) for row in table), key=lambda one: one["uf1"])
     else:
         best = recognition_scores(truth, _best_of_folds(truth, table, folds), labels)
-    return headline | {"oracle": {name: best[name] for name in COLUMNS}}
+    return headline | {"oracle": {name: best[name] for name in SCORES}}
 
 
 def _best_of_folds(truth: np.ndarray, table: np.ndarray, folds: Sequence[Any]) -> np.ndarray:

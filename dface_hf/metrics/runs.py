@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .me_recognition.recognition import recognition_scores
-
-SCORES = ("uf1", "uar", "accuracy")
+from .me_recognition.recognition import SCORES, recognition_scores
 
 
 def scores_of_runs(

@@ -1,5 +1,6 @@
 """The demonstration: a real portrait makes a micro-expression, and the pipeline reads it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from dface_hf.actions import active_units, describe_action_units
 from dface_hf.analysis import write_report
 from dface_hf.faces import fit_similarity, locate, make_detector, write_video
-from dface_hf.synthesis import NuisanceConfig, animate_portrait, draw_time_course
+from dface_hf.synthesis import Event, NuisanceConfig, animate_portrait, draw_time_course
 
 from .loading import load_recogniser
 
@@ -60,7 +61,9 @@ def run_demo(folder: str | Path, model: str, expression: str, peak: float, seed:
     return result, page
 
 
-def animate(image: np.ndarray, units: tuple[int, ...], peak: float, seed: int):
+def animate(
+    image: np.ndarray, units: tuple[int, ...], peak: float, seed: int
+) -> tuple[Iterator[np.ndarray], list[Event]]:
     """Frames of a portrait that rests, acts and rests again, and the true events."""
     face = make_detector("haar").detect(image)[0]
     matrix = fit_similarity(*locate(image, face)).matrix

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from dface_hf import whole_files
+
 EVENT_COLUMNS = (
     "path",
     "onset",
@@ -91,7 +93,7 @@ def check_target(target: str | None, sources: Iterable[str], suffixes: tuple[str
 
 
 def write_text(target: str, text: str) -> None:
-    """Write to a file under a temporary name and rename it, or to standard output for "-".
+    """Write a file as a whole, or to standard output for "-".
 
     Raises:
         OSError: The file cannot be written; the message names it.
@@ -100,13 +102,4 @@ def write_text(target: str, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    path = Path(target)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        # A file name that is no valid Unicode comes back byte for byte.
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(f"{target}: cannot be written ({error.strerror}); check folder and disk") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    whole_files.write_text(target, text)

@@ -7,8 +7,11 @@ faces, each (n, 1, 1), and paints over an image (n, 3, h, w). ``ax = |x|`` folds
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from .drawing import Draw, bump, edge, over, ridge, tint
+
+Face = dict[str, Tensor]
 
 IRIS = (
     (0.20, 0.12, 0.08),
@@ -20,7 +23,7 @@ IRIS = (
 )
 
 
-def paint_skin(x, y, face, draw: Draw, size: int):
+def paint_skin(x: Tensor, y: Tensor, face: Face, draw: Draw, size: int) -> Tensor:
     """Skin albedo (n, 3, h, w): tone, blotches, pores, redness, darker sockets, freckles, moles."""
     ax = x.abs()
     blotch = face["blotches"] * (
@@ -42,7 +45,7 @@ def paint_skin(x, y, face, draw: Draw, size: int):
     return over(skin, face["skin"] * 0.45, marks)
 
 
-def paint_lips(albedo, x, y, face, draw: Draw):
+def paint_lips(albedo: Tensor, x: Tensor, y: Tensor, face: Face, draw: Draw) -> Tensor:
     """Paint the lips, and the shadow under the lower one."""
     ax, half = x.abs(), face["mouth_half_width"]
     u = (ax / half).clamp(0, 1.2)
@@ -63,19 +66,19 @@ def paint_lips(albedo, x, y, face, draw: Draw):
     return albedo * (1 - under[:, None])
 
 
-def lip_line(ax, face):
+def lip_line(ax: Tensor, face: Face) -> Tensor:
     """Height of the line between the lips at distance ``ax`` from the middle."""
     u = (ax / face["mouth_half_width"]).clamp(0, 1.1)
     return face["lip_line_y"] + face["lip_curve"] * u**2 - 0.007 * torch.exp(-(((u - 0.35) / 0.2) ** 2))
 
 
-def fold_line(y):
+def fold_line(y: Tensor) -> Tensor:
     """Distance of the nasolabial fold from the middle at height ``y``, starting beside the nose."""
     below = y - 0.13
     return 0.19 + 0.62 * below.clamp_min(0) * (1 - 0.45 * below.clamp(0, 0.5))
 
 
-def paint_brows_and_beard(albedo, x, y, face, draw: Draw, size: int):
+def paint_brows_and_beard(albedo: Tensor, x: Tensor, y: Tensor, face: Face, draw: Draw, size: int) -> Tensor:
     """Brows, beard and stubble."""
     ax, soft = x.abs(), face["softness"]
     t = ((ax - face["brow_inner"]) / (face["brow_outer"] - face["brow_inner"])).clamp(-0.2, 1.2)
@@ -102,7 +105,7 @@ def _beard(ax, y, face, draw: Draw, size: int):
     return (region * grain * amount).clamp(0, 0.95)
 
 
-def paint_lines(image, x, y, face):
+def paint_lines(image: Tensor, x: Tensor, y: Tensor, face: Face) -> Tensor:
     """Dark lines: between the lips, around the nose, folds and wrinkles."""
     ax, soft, line = x.abs(), face["softness"], lip_line(x.abs(), face)
     half = face["mouth_half_width"]
@@ -133,7 +136,7 @@ def _wrinkles(x, y):
     return forehead + 0.6 * (bump(ax, y, 0.055, -0.36, 0.011, 0.055) + crow)
 
 
-def paint_eyes(image, x, y, face, draw: Draw, level):
+def paint_eyes(image: Tensor, x: Tensor, y: Tensor, face: Face, draw: Draw, level: Tensor) -> Tensor:
     """Eyeballs in their openings, and the lines of the lids. ``level`` (n, h, w) is the light."""
     soft = face["softness"]
     u = ((x.abs() - face["eye_x"]) / face["eye_half_width"]).clamp(-1.3, 1.3)
@@ -175,7 +178,7 @@ def _lid_lines(u, above, below, face, draw: Draw):
     return (dark + 0.25 * face["age_lines"].clamp_min(0) * bag).clamp(0, 0.95)
 
 
-def paint_hair(image, mask, face, draw: Draw, size: int, level):
+def paint_hair(image: Tensor, mask: Tensor, face: Face, draw: Draw, size: int, level: Tensor) -> Tensor:
     """Hair over head and background, streaked."""
     streaks = 0.16 * draw.noise(size, 10, 60) + 0.12 * draw.noise(size, 40, 40)
     gloss = 0.12 * draw.noise(size, 3, 5).clamp_min(0)
@@ -183,7 +186,7 @@ def paint_hair(image, mask, face, draw: Draw, size: int, level):
     return over(image, colour.clamp(0, 1), mask)
 
 
-def paint_glasses(image, x, y, face, draw: Draw):
+def paint_glasses(image: Tensor, x: Tensor, y: Tensor, face: Face, draw: Draw) -> Tensor:
     """Thin or thick frames with a bridge; a faint reflection."""
     ax = x.abs()
     half_w, half_h, power = draw.uniform(0.2, 0.25), draw.uniform(0.13, 0.19), draw.uniform(2, 5)

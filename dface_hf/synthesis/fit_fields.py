@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from dface_hf.whole_files import write_text
 
 from .fields import (
     CROP,
@@ -286,9 +287,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="Adam steps per fit")
     args = parser.parse_args()
     text = json.dumps(fit_file(args.path, args.steps), separators=(",", ":"))
-    partial = args.out.with_suffix(".partial")
-    partial.write_text(text.replace('},"', '},\n"') + "\n", encoding="utf-8")
-    os.replace(partial, args.out)
+    write_text(args.out, text.replace('},"', '},\n"') + "\n")
 
 
 if __name__ == "__main__":

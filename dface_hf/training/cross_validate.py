@@ -133,12 +133,21 @@ def _plan(table: ClipTable, candidates, config: CrossValidationConfig, folds: li
     return json.loads(json.dumps(plan))
 
 
+def check_output(output: str | Path, resume: bool) -> None:
+    """Refuse a folder that holds a run, unless it is to go on: before clips are read, which takes its time.
+
+    Raises:
+        ValueError: It holds one.
+    """
+    if (Path(output) / PLAN).is_file() and not resume:
+        raise ValueError(f"{output} holds a run; give --resume to go on with it, or another folder")
+
+
 def claim_run(output: Path, plan: dict[str, Any], resume: bool) -> None:
     """Write the plan of a new run, or make sure that the old one is the same."""
+    check_output(output, resume)
     path = output / PLAN
     if path.is_file():
-        if not resume:
-            raise ValueError(f"{output} holds a run; give --resume to go on with it, or another folder")
         found = json.loads(path.read_text(encoding="utf-8"))
         changed = [key for key in {**plan, **found} if found.get(key) != plan.get(key)]
         if changed:

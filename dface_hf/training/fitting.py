@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,10 @@ from .fold_ensemble import FoldRecipe
 
 Batches = Callable[[int], Iterable[dict[str, Tensor]]]
 """Number of the epoch -> its batches, each what the model's forward takes; the same at every call."""
+NO_SETTING = {"transformers_version"}
+"""What configurations tell that no number depends on."""
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 50
 
 
 def fit(
@@ -46,7 +51,7 @@ def fit(
             from what it finds there, and ends with the same weights as without the interruption.
         facts: What else the run depends on; plain values.
         checkpoint_every: Epochs between checkpoints.
-        progress: Show a bar.
+        progress: Show a bar, where standard error is a terminal.
 
     Returns:
         The mean loss of each epoch that was trained in this call.
@@ -60,7 +65,7 @@ def fit(
     start = run.start(json.loads(json.dumps(told)))  # as it is read back
     losses = []
     bar = tqdm(range(start, recipe.epochs), initial=start, total=recipe.epochs, unit="epoch",
-               disable=not progress, leave=False)  # fmt: skip
+               disable=None if progress else True, leave=False)  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         for epoch in bar:
             torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
@@ -70,6 +75,27 @@ def fit(
                 run.save(epoch + 1)
     model.eval()
     return losses
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What has changed in settings of plain values, such as "recipe.epochs: 30, now 10"."""
+    found = []
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name), now.get(name)
+        if name in NO_SETTING or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{name}.{one}" for one in differences(old, new)]
+        else:
+            told = ["not set" if value is None else _short.repr(value) for value in (old, new)]
+            found.append(f"{name}: {told[0]}, now {told[1]}")
+    return found
+
+
+def list_some(changed: list[str], count: int = 3) -> str:
+    """The first of many differences in one line, and how many more there are."""
+    more = [f"and {len(changed) - count} more"] if len(changed) > count else []
+    return "; ".join([*changed[:count], *more])
 
 
 class _Fit:
@@ -89,9 +115,10 @@ class _Fit:
         if self.folder is None:
             return 0
         told, saved = self.folder / "recipe.json", checkpoints(self.folder / "checkpoints")
-        if told.is_file() and json.loads(told.read_text(encoding="utf-8")) != facts:
+        if told.is_file() and (changed := differences(json.loads(told.read_text(encoding="utf-8")), facts)):
             raise ValueError(
-                f"{self.folder}: the run was made with other clips or another recipe; use another folder"
+                f"{self.folder}: the run was made with other clips or another recipe ({list_some(changed)}); "
+                "give the same, or use another folder"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(told, facts)

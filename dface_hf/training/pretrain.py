@@ -26,8 +26,8 @@ from .accelerator import finish_trackers, new_accelerator, start_trackers, track
 from .averaging import restart_average, weight_average
 from .checkpointing import append_json, checkpoints, cut_log, save_checkpoint, write_folder, write_json
 from .cost import Meter
-from .pretrain_objective import PretrainObjective
-from .recipe import PretrainConfig
+from .pretrain_objective import PretrainObjective, teaches_context
+from .recipe import PretrainConfig, as_told
 
 KMEANS_BATCHES = 16
 
@@ -125,7 +125,8 @@ class _Run:
         saved = checkpoints(self.folder / "checkpoints")
         if not saved:
             return self.begin()
-        recipe = json.loads((self.folder / "recipe.json").read_text())
+        recipe = as_told(json.loads((self.folder / "recipe.json").read_text()), asdict(PretrainConfig()))
+        recipe["model"] = as_told(recipe["model"], DFaceTokenizerConfig().to_diff_dict())
         if recipe != (wanted := json.loads(json.dumps(self._recipe()))):
             changed = [
                 f"{key}: {recipe.get(key)} -> {value}"
@@ -147,8 +148,9 @@ class _Run:
         if self.config.first_amplitude:
             self.stream.amplitude = self.config.amplitude_at(step)
         if step == self.config.continuous_steps:
-            self._initialise_codebook(step)
-        self.tokenizer.quantizer.mode = self.config.mode_at(step)
+            self._initialise_codebooks(step)
+        for quantizer in self.tokenizer.quantizers:
+            quantizer.mode = self.config.mode_at(step)
         parts, totals = self.config.gradient_accumulation_steps, {}
         for index in range(step * parts, (step + 1) * parts):
             with self.accelerator.accumulate(self.objective):
@@ -160,10 +162,9 @@ class _Run:
         if self.average is not None:
             self.average.update_parameters(self.tokenizer)
         if self.config.revives_at(step):
-            vectors = gather_rows(seen["action_vectors"])
-            self.revived += self.tokenizer.quantizer.revive(vectors.flatten(0, 1))
-        if (step + 1) % self.config.log_every == 0:
-            self._log(step + 1, totals, seen["action_ids"])
+            self._revive(seen)
+        if (step + 1) % self.config.log_every == 0 or step + 1 == self.config.steps:
+            self._log(step + 1, totals, seen)
         return {name: f"{self.metrics[name]:.3g}" for name in ("loss", "perplexity") if name in self.metrics}
 
     def save(self, step: int) -> None:
@@ -217,13 +218,32 @@ class _Run:
         return torch.where(swapped.repeat(2), own.roll(half), own)
 
     @torch.no_grad()
-    def _initialise_codebook(self, step: int) -> None:
-        first, vectors = step * self.config.gradient_accumulation_steps, []
+    def _initialise_codebooks(self, step: int) -> None:
+        first, tokenizer, found = step * self.config.gradient_accumulation_steps, self.tokenizer, []
         for index in range(first, first + KMEANS_BATCHES):
-            pixel_values = self._inputs(index)["pixel_values"]
-            vectors.append(gather_rows(self.tokenizer.action_vectors(pixel_values)))
-        self.tokenizer.quantizer.initialise_codebook(torch.cat(vectors).flatten(0, 1))
+            inputs = self._inputs(index)
+            pixel_values = inputs["pixel_values"]
+            vectors = [gather_rows(tokenizer.action_vectors(pixel_values)).flatten(0, 1)]
+            if tokenizer.context is not None:
+                taught = teaches_context(pixel_values, inputs["weights"])
+                vectors.append(_taught(tokenizer.context_vectors(pixel_values), taught))
+            found.append(vectors)
+        joined = [torch.cat(vectors) for vectors in zip(*found, strict=True)]
+        for quantizer, vectors in zip(tokenizer.quantizers, joined, strict=True):
+            if not len(vectors):
+                raise ValueError("the second codebook needs pairs in which nothing acts, and there are none; "
+                                 "give a still_share above 0, or context_codebook_size=0")  # fmt: skip
+            quantizer.initialise_codebook(vectors)
         restart_average(self.average)
+
+    def _revive(self, seen: dict[str, torch.Tensor]) -> None:
+        """Replace dead codes by vectors of the last batch."""
+        vectors = gather_rows(seen["action_vectors"]).flatten(0, 1)
+        self.revived += self.tokenizer.quantizer.revive(vectors)
+        if self.tokenizer.context is not None:
+            vectors = _taught(seen["context_vectors"], seen["context_taught"])
+            if len(vectors):
+                self.revived += self.tokenizer.context.quantizer.revive(vectors)
 
     def _save_state(self, folder: str) -> None:
         self.accelerator.save_state(folder)
@@ -239,15 +259,24 @@ class _Run:
     def _progress(self, folder: str | Path) -> Path:
         return Path(folder) / f"progress-{self.accelerator.process_index}.json"
 
-    def _log(self, step: int, losses: dict[str, torch.Tensor], action_ids: torch.Tensor) -> None:
-        ids = gather_rows(action_ids)
+    def _log(self, step: int, losses: dict[str, torch.Tensor], seen: dict[str, torch.Tensor]) -> None:
+        ids = gather_rows(seen["action_ids"])
         terms = {f"{name}_loss": mean_over_ranks(value).item() for name, value in losses.items()}
         self.metrics = {"step": step, "loss": sum(terms.values()), **terms}
         used = perplexity(ids, self.tokenizer.config.codebook_size).item()
         null = (ids == 0).float().mean().item()
         self.metrics |= {"perplexity": used, "null_share": null, "revived": self.revived}
+        if self.tokenizer.context is not None:
+            ids, entries = gather_rows(seen["context_ids"]), self.tokenizer.config.context_codebook_size
+            self.metrics["context_perplexity"] = perplexity(ids, entries).item()
         self.metrics |= {"grad_norm": self.grad_norm, "lr": self.schedule.get_last_lr()[0]}
         self.revived = 0
-        self.accelerator.log(self.metrics, step=step)
+        told = {key: value for key, value in self.metrics.items() if key != "step"}
+        self.accelerator.log(told, step=step)
         if self.accelerator.is_main_process:
             append_json(self.folder / "metrics.jsonl", self.metrics)
+
+
+def _taught(vectors: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """The context vectors (n, code_dim) of the pairs, on all processes, that teach the second codebook."""
+    return gather_rows(vectors)[gather_rows(taught)].flatten(0, 1)

@@ -80,6 +80,7 @@ def pretrain_backbone(
     recipe: FoldRecipe = FACES_RECIPE,
     seed: int = 0,
     folder: str | Path | None = None,
+    checkpoint_every: int = 5,
 ) -> tuple[AC4AUModel, float]:
     """Train the backbone to tell people apart.
 
@@ -90,6 +91,7 @@ def pretrain_backbone(
         recipe: Its epochs are blocks of 50 steps, each of `batch_size` frames, an even number.
         seed: Of weights and dropout.
         folder: Of the resumable run.
+        checkpoint_every: Blocks between checkpoints.
 
     Returns:
         The model (its temporal part is as it began), and the share of 512 unseen frames whose nearest
@@ -109,7 +111,7 @@ def pretrain_backbone(
         return (_frames(stream, recipe.batch_size, step) for step in range(first, first + BLOCK))
 
     facts = {"config": config.to_diff_dict(), "people": people, "stream seed": stream.seed}
-    fit(identifier, batches, BLOCK, recipe, seed, folder, facts)
+    fit(identifier, batches, BLOCK, recipe, seed, folder, facts, checkpoint_every)
     return identifier.model, _accuracy(identifier, stream, recipe.epochs * BLOCK)
 
 

@@ -1,7 +1,9 @@
 """How a tokenizer is pretrained: every number that a run depends on, in one place."""
 
+import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class PretrainConfig:
         gradient_accumulation_steps: Forward passes that share an optimiser step, to save memory. Statistics
             of a batch (its RMS, usage, agreement) are then those of one pass.
         learning_rate: Peak of the cosine schedule.
-        codebook_rate: Learning rate of the codebook, relative to the rest.
+        codebook_rate: Learning rate of the codebooks, and of the critic, relative to the rest.
         lr_warmup_steps: Steps of linear warm-up.
         weight_decay: Of AdamW.
         grad_clip: Largest norm of the gradient.
@@ -34,6 +36,8 @@ class PretrainConfig:
             end of the continuous steps on.
         usage_weight: Weight of the unevenness of the use of the codes (`usage_loss`), from the end of the
             continuous steps on.
+        adversary_weight: Weight of a critic that tells twins apart by their vectors, with its gradient
+            reversed for the encoder (`FaceCritic`), from the end of the continuous steps on; 0 for none.
         still_weight: Weight of the mean squared vector of pairs in which nothing acts (`still_loss`).
         quiet_weight: Weight of the vectors of single cells that do not move (`quiet_loss`); 0 for none.
         quiet_floor: Motion of a cell, px of a 128 crop, from which on it counts as moving.
@@ -67,10 +71,11 @@ class PretrainConfig:
     swap_share: float = 0.5
     agreement_weight: float = 0.1
     usage_weight: float = 0.5
+    adversary_weight: float = 0.0
     still_weight: float = 1.0
-    quiet_weight: float = 0.0
+    quiet_weight: float = 2.0
     quiet_floor: float = 0.15
-    codebook_weight: float = 0.0
+    codebook_weight: float = 1.0
     amplitude: tuple[float, float] = (0.5, 6.0)
     first_amplitude: tuple[float, float] | None = None
     seed: int = 0
@@ -81,6 +86,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.twins and self.batch_size % 2:
             raise ValueError(f"batch_size is {self.batch_size}; twins need an even one")
+        if self.adversary_weight and not self.twins:
+            raise ValueError(f"adversary_weight is {self.adversary_weight}; it needs twins=True")
 
     def amplitude_at(self, step: int) -> tuple[float, float]:
         """The range of motion at a step, narrowed geometrically over the first half of the run."""
@@ -101,3 +108,8 @@ class PretrainConfig:
         """Whether dead codes are replaced after a step."""
         live = self.mode_at(step) in ("noise", "straight") and step > self.continuous_steps
         return live and step % self.revive_every == 0
+
+
+def as_told(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Settings that an earlier run has written; one that did not exist then had what is now its default."""
+    return json.loads(json.dumps(defaults)) | settings

@@ -63,7 +63,7 @@ def train_units(
         folder: Of the resumable run; None for none.
         backbone: Weights of the backbone to start from, as its `state_dict` names them.
         augmentation: Defaults to `Augmentation()`.
-        progress: Show a bar.
+        progress: Show a bar, where standard error is a terminal.
 
     Returns:
         The trained model in evaluation mode.

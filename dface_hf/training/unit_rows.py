@@ -81,9 +81,7 @@ class AC4AURow:
         return {"recipe": asdict(self.recipe), "config": self.config.to_diff_dict()} | started
 
     def run(self, clips, fold, seed, folder) -> np.ndarray:
-        model = train_units(
-            self.config, clips, fold.train, self.recipe, seed, folder, self.backbone, progress=True
-        )
+        model = train_units(self.config, clips, fold.train, self.recipe, seed, folder, self.backbone)
         return predict_units(model, clips.frames[fold.test])
 
 
@@ -127,7 +125,7 @@ class FlowRow:
         inputs = {"pixel_values": self._pictures[clips]}
         labels = torch.from_numpy(clips.shown).float()
         maker, recipe = self.baseline.maker(**options), self.baseline.recipe
-        found = train_folds(maker, inputs, labels, [fold], recipe, [seed], folder=folder)
+        found = train_folds(maker, inputs, labels, [fold], recipe, [seed], folder=folder, progress=False)
         return found[0].logits.numpy()
 
 

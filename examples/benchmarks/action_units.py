@@ -4,7 +4,8 @@ The corpora (`dface_hf.data.synthetic_au`) differ in camera, rate, size of motio
 fixed there. AC4AU sees eight frames from onset to offset, the others the annotated onset and apex. All sizes
 and epochs are reduced so that the whole runs on one CPU core within the hour: the numbers compare the rows at
 this budget, and say nothing about real micro-expressions. Epochs are fixed, and nothing is chosen on the test
-corpora. Every (row, fold, seed) is one file, so that an interrupted run goes on.
+corpora. Every (row, fold, seed) is one file, so that an interrupted run goes on. The table is drawn, too, as
+`lodo/scores.png` of the run's folder.
 """
 
 import argparse
@@ -14,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from dface_hf import DEFAULT_CHECKPOINT, AC4AUForActionUnitDetection, AC4AUModel, DFaceTokenizerModel
-from dface_hf.analysis.probes import subject_probe
+from dface_hf.analysis import save_figure, subject_probe
+from dface_hf.analysis.unit_score_plots import plot_unit_scores
 from dface_hf.data.synthetic_au import write_au_corpora
 from dface_hf.data.unit_clips import UnitClips, read_unit_clips
 from dface_hf.pipelines.loading import load_model
 from dface_hf.training.checkpointing import write_json
 from dface_hf.training.cross_validate import CrossValidationConfig
-from dface_hf.training.cross_validate_units import cross_validate_units, unit_table
+from dface_hf.training.cross_validate_units import cross_validate_units, tell_outdated, unit_table
 from dface_hf.training.pretrain_faces import BLOCK, FACES_RECIPE, PEOPLE, people_stream, pretrain_backbone
 from dface_hf.training.train_units import AC4AU_MINI, AC4AU_RECIPE, train_units
 from dface_hf.training.unit_batches import pixel_values
@@ -36,6 +39,7 @@ EPOCHS = {"ac4au": 30, "off-apexnet": 150, "ststnet": 500, "sssnet": 20, "resnet
 def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(options.threads)
+    logging.disable_progress_bar()  # of reading weights
     work = Path(options.work)
     clips = read_unit_clips(write_au_corpora(work / "corpora", options.clips, SIZE), AC4AU_MINI.image_size)
     rows = quick_rows(options)
@@ -49,10 +53,13 @@ def main() -> None:
         rows += [row for row in (full, *(without(full, one) for one in ABLATIONS)) if row.name in wanted]
     protocol = CrossValidationConfig("lodo", seeds=tuple(range(options.seeds)))
     document = cross_validate_units(clips, rows, protocol, work / "lodo", resume=True) | told
+    save_figure(plot_unit_scores(document), work / "lodo" / "scores.png")
     if "ac4au" in wanted:
         document["subject_probes"] = subject_probes(full, clips, work / "probes")
     write_json(Path(options.json or work / "report.json"), document)
     tell(document)
+    if "outdated" in document:
+        raise SystemExit(tell_outdated(document["outdated"], work / "lodo"))
 
 
 def chosen(name: str, options: argparse.Namespace) -> bool:

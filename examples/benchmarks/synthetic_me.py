@@ -66,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model", action="append", help=f"as of dface cross-validate; {' and '.join(MODELS)}"
     )
-    parser.add_argument("--k", type=int, default=10, help="folds of subjects")
+    parser.add_argument("--k", type=int, default=5, help="folds of subjects")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="instead of each model's own")
     parser.add_argument("--clips", type=int, help="of each corpus, instead of the published number")

@@ -11,11 +11,13 @@ move count: by more than a fifth of the pair's largest motion.
 Columns: PSNR gained over the unmoved face (dB), SSIM of the whole crop, similarity of gradients (1: as sharp,
 and in the same places), sharpness (gradient energy over that of the truth), and the end-point error of the
 motion (px of 128, where a row has a motion). Rows of a tokenizer: its picture as it is; its motion at the
-size that the tokens tell; its motion at the size measured in the source, as `dface transfer` moves a face.
+size that the tokens tell; its motion at the size measured in the source; and refined, as `dface transfer`
+moves a face.
 "flow of the source" lays the first face's optical flow on the second, without tokens.
 
 The second table asks the classifier: the share of pairs whose class it reads from the second face's onset and
-its *made* apex, beside the same reading of the real pairs.
+its *made* apex, beside the same reading of the real pairs. A made apex has the noise of its onset and none
+of its own; what a perfect warp could reach is the row of the second face's true motion.
 """
 
 import argparse
@@ -35,7 +37,8 @@ from dface_hf import DEFAULT_CHECKPOINT, DFaceForVideoClassification, DFaceToken
 from dface_hf.analysis.tables import Rows, markdown_table
 from dface_hf.data import labelled_pairs, pretraining_pairs
 from dface_hf.faces import optical_flow
-from dface_hf.pipelines.transfer import decoded_flow, source_gain
+from dface_hf.pipelines.transfer import REFINE, SourceFit, decoded_flow
+from dface_hf.pipelines.transfer_refinement import refined
 from dface_hf.synthesis import PairBatch
 from dface_hf.synthesis.rendering import look
 
@@ -91,18 +94,22 @@ def plain_rows(sources: Sources) -> Iterator[tuple[str, torch.Tensor, Flows]]:
 def model_rows(
     name: str, tokenizer: DFaceTokenizerModel, sources: Sources
 ) -> Iterator[tuple[str, torch.Tensor, Flows]]:
-    """What a tokenizer makes of the second faces: picture, motion, motion of the source's size."""
-    ids = tokenizer.encode(*sources.pairs.unbind(1))
+    """What a tokenizer makes of the second faces: picture, motion, motion of the source's size, refined."""
+    aims = tokenizer.action_vectors(sources.pairs)
+    ids = tokenizer.quantizer.nearest(aims)
     yield f"{name}: its picture", tokenizer.decode(sources.onsets, ids).reconstruction.clamp(0, 1), None
     null = tokenizer.null_action_ids(sources.onsets[0])
     flows, gains = [], []
     for pair, onset, own in zip(sources.pairs, sources.onsets, ids, strict=True):
         flows.append(decoded_flow(tokenizer, onset[None], own, null)[0])
-        gains.append(source_gain(pair, decoded_flow(tokenizer, pair[None, 0], own, null)[0]))
+        gains.append(SourceFit.of(pair, decoded_flow(tokenizer, pair[None, 0], own, null)[0]).gains)
     flow = torch.stack(flows)
     yield f"{name}: its motion", moved(sources.onsets, flow), flow
-    flow = flow * torch.tensor(gains)[:, None, None, None]
+    flow = flow * torch.stack(gains)[..., None]
     yield f"{name}: its motion, size of the source", moved(sources.onsets, flow), flow
+    each = zip(sources.onsets.split(1), flow.split(1), aims, strict=True)
+    flow = torch.cat([refined(tokenizer, *one, REFINE) for one in each])
+    yield f"{name}: as `dface transfer`", moved(sources.onsets, flow), flow
 
 
 def scores(sources: Sources, made: torch.Tensor, flow: Flows) -> dict[str, float]:
@@ -168,7 +175,11 @@ def label_table(model: DFaceForVideoClassification, count: int) -> Rows:
     batch = stream.sample(2 * count, step=0, twins=True)
     sources, labels = Sources.of(batch), batch.label[:count]
     keep = labels >= 0
-    read = {"real pair of the source": sources.pairs, "real pair of the other face": twins_of(batch)}
+    read = {
+        "real pair of the source": sources.pairs,
+        "real pair of the other face": twins_of(batch),
+        "other face, its true motion": torch.stack([sources.onsets, sources.truth], 1),
+    }
     for row, made, _ in [*plain_rows(sources), *model_rows("dface-mini", model.dface.tokenizer, sources)]:
         read[row] = torch.stack([sources.onsets, made], 1)
     told = {row: torch.cat([model(pixel_values=p).logits.argmax(-1) for p in pairs.split(64)])

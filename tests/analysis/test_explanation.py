@@ -8,10 +8,10 @@ import torch
 
 import dface_hf
 from dface_hf.analysis import explain, facs_sentence
+from dface_hf.analysis.decoded_motion import null_ids
 from dface_hf.analysis.explanation import (
     label_scores,
     measured_motion,
-    null_ids,
     saliency_of,
     token_motions,
     token_weights,
@@ -20,10 +20,7 @@ from dface_hf.analysis.face_regions import FACE_REGIONS, main_region, region_sha
 from dface_hf.data import pretraining_pairs
 from dface_hf.models.dface.configuration_dface_tokenizer import REFERENCE_SETTINGS
 
-SMALL = dict(
-    image_size=32, patch_size=4, hidden_size=32, num_spatial_layers=1, num_temporal_layers=1,
-    num_attention_heads=2, head_dim=16, code_dim=8,
-)  # fmt: skip
+from ..conftest import TINY
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +101,7 @@ def test_an_explanation_is_plain_and_sorted(model, pairs):
 
 def test_a_decoder_of_pixels_tells_weights_and_units_only():
     config = dface_hf.DFaceConfig(
-        num_labels=3, hidden_size=32, tokenizer_config=SMALL | {"decoder_head": "pixels"}
+        num_labels=3, hidden_size=32, tokenizer_config=TINY | {"decoder_head": "pixels"}
     )
     model = dface_hf.DFaceForVideoClassification(config).eval()
     ids, flows = torch.tensor([[3] + 15 * [0], 16 * [1]]), np.zeros((2, 2, 32, 32), np.float32)
@@ -115,7 +112,7 @@ def test_a_decoder_of_pixels_tells_weights_and_units_only():
 
 
 def test_the_published_implementation_rests_differently_on_each_face():
-    config = dface_hf.DFaceTokenizerConfig(**SMALL | REFERENCE_SETTINGS, reference_compat=True)
+    config = dface_hf.DFaceTokenizerConfig(**TINY | REFERENCE_SETTINGS, reference_compat=True)
     tokenizer = dface_hf.DFaceTokenizerModel(config).eval()
     onsets = torch.rand(3, 3, 32, 32)
     with torch.no_grad():

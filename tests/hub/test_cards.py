@@ -22,7 +22,6 @@ TEMPLATES = {
     for path in files("dface_hf.hub_cards").iterdir()
     if path.name.endswith(".md")
 }
-SHIPPED = sorted(path.parent for path in Path(dface_hf.DEFAULT_CHECKPOINT).parent.glob("*/config.json"))
 # What is typed on purpose: names, ranges of pixels, the level of an interval.
 TYPED = (
     "ICLR 2026",

@@ -10,7 +10,6 @@ import math
 import torch
 import torch.nn.functional as F
 
-HALVING = ((2, 1), (2, 1))
 LAPA = ((2, 1), (1, 0))
 
 

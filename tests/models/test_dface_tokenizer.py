@@ -202,6 +202,7 @@ def test_reference_compat_mixes_tokens_and_has_no_null_code():
         decoder_head="pixels",
         reference_compat=True,
         appearance=True,
+        position_maps=False,
         motion_channels=False,
         match_brightness=False,
         normalize_loss=False,

@@ -5,6 +5,8 @@ import json
 import pytest
 from transformers import AutoModelForVideoClassification
 
+from dface_hf import DFaceTokenizerModel
+
 from ..data.clip_sets import write_clips
 
 
@@ -52,6 +54,19 @@ def test_bad_options_are_one_line(dface, prepared, tmp_path, arguments, told):
     code, out, err = dface("train", "--output", tmp_path / "run", *filled)
     assert code == 2 and out == "" and told in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_is_pretrained_on_prepared_clips_and_goes_on(dface, prepared, tmp_path):
+    small = ["--data", prepared, "--data-share", "1", "--batch-size", "2", "--checkpoint-every", "1"]
+    code, _, err = dface("pretrain", "--output", tmp_path / "run", *small, "--steps", "2")
+    assert code == 0, err
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 2
+    model = DFaceTokenizerModel.from_pretrained(tmp_path / "run" / "model")
+    assert model.config.position_maps
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "license: other" in card and "not measured" in card
+    assert dface("pretrain", "--output", tmp_path / "run", *small, "--steps", "2", "--resume")[0] == 0
 
 
 def test_a_tracker_that_is_unknown_is_one_line(dface, prepared, tmp_path):

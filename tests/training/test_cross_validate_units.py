@@ -13,7 +13,12 @@ from dface_hf.data.pair_clips import PairClips
 from dface_hf.data.unit_clips import UnitClips
 from dface_hf.metrics import CD6ME_UNITS
 from dface_hf.training.cross_validate import CrossValidationConfig
-from dface_hf.training.cross_validate_units import cross_validate_units, unit_document, unit_table
+from dface_hf.training.cross_validate_units import (
+    cross_validate_units,
+    planned_frames,
+    unit_document,
+    unit_table,
+)
 from dface_hf.training.train_units import AC4AU_RECIPE
 from dface_hf.training.unit_rows import ABLATIONS, AC4AURow, AllOnes, ResNetRow, TokenRow, row_named, without
 
@@ -81,6 +86,7 @@ def test_the_pooled_mean_and_that_of_corpora(clips):
     by_hand = np.mean(2 * there / (of_a.sum() + clips.shown.sum(0)))
     assert found["f1"] == pytest.approx((by_hand + 1) / 2) and found["n"] == len(clips)
     assert found["sd"]["f1"] == pytest.approx(np.std([by_hand, 1.0], ddof=1))
+    assert [run["f1"] for run in found["runs"]] == pytest.approx([by_hand, 1.0])
     in_b = clips.shown[np.array(clips.corpora) == "b"].any(0)  # a unit that is not there counts 0
     assert found["per_corpus"]["b"] == pytest.approx(in_b.mean() / 2)
     assert set(found["per_unit"]) == set(map(str, clips.units))
@@ -113,19 +119,97 @@ def test_finished_folds_are_not_done_again(clips, tmp_path):
     config = CrossValidationConfig("lodo", seeds=(0, 1, 7))  # one more seed
     assert cross_validate_units(clips, [Counting()], config, tmp_path, resume=True)["seeds"] == [0, 1, 7]
     assert Counting.asked[7:] == [("a", 7), ("b", 7), ("c", 7)]
-    with pytest.raises(ValueError, match="holds a run with other data"):
-        cross_validate_units(unit_clips(seed=5), [Counting()], config, tmp_path, resume=True)
 
 
-def test_rows_can_be_added_but_not_changed(clips, tmp_path):
+def test_a_run_of_other_settings_is_refused_with_what_differs(clips, tmp_path):
+    def refused(clips, config=LODO) -> str:
+        with pytest.raises(ValueError, match="holds a run") as told:
+            cross_validate_units(clips, [AllOnes()], config, tmp_path, resume=True)
+        return str(told.value)
+
+    cross_validate_units(clips, [AllOnes()], LODO, tmp_path)
+    before = (tmp_path / "scores.json").read_text()
+    assert planned_frames(tmp_path) == (16, 8) and planned_frames(tmp_path / "none") is None
+    told = refused(unit_clips(seed=5))
+    assert "positives.a: [" in told and "; give the same, or another folder" in told
+    darker = replace(clips, frames=clips.frames // 2)
+    assert "(data: other clips, units or pictures);" in refused(darker)
+    shorter = replace(clips, frames=clips.frames[:, :4])
+    assert "(frames: [8, 16], now [4, 16]; data: other" in refused(shorter)
+    told = refused(clips, CrossValidationConfig("kfold", k=3, seeds=(0,)))
+    assert "protocol: 'lodo', now 'kfold'" in told and "k: not set, now 3" in told
+    assert "clips.c: 8, now not set" in refused(clips.rows(np.array(clips.corpora) != "c"))
+    assert (tmp_path / "scores.json").read_text() == before
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    del plan["frames"]  # as earlier versions wrote it
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert cross_validate_units(clips, [AllOnes()], LODO, tmp_path, resume=True)["frames"] == [8, 16]
+    (tmp_path / "plan.json").write_text(json.dumps({"scheme": "composite3"}))
+    assert "a run of another task than action-units; give another folder" in refused(clips)
+
+
+def changed(row, **recipe):
+    return replace(row, baseline=replace(row.baseline, recipe=replace(row.baseline.recipe, **recipe)))
+
+
+def test_rows_can_be_added_and_a_changed_one_does_not_stop_the_others(clips, tmp_path):
+    config = CrossValidationConfig("lodo", seeds=(0, 1))
     cross_validate_units(clips, [AllOnes()], LODO, tmp_path)
     first = row_named("ststnet", QUICK)
     document = cross_validate_units(clips, [AllOnes(), first], LODO, tmp_path, resume=True)
-    assert list(document["rows"]) == ["all-ones", "ststnet"]
-    with pytest.raises(ValueError, match="ststnet was made otherwise"):
-        cross_validate_units(
-            clips, [row_named("ststnet", QUICK | {"epochs": 2})], LODO, tmp_path, resume=True
-        )
+    assert list(document["rows"]) == ["all-ones", "ststnet"] and "outdated" not in document
+    files = {path: path.read_text() for path in (tmp_path / "folds").glob("ststnet--*")}
+    other = changed(first, epochs=2, learning_rate=0.5)
+    document = cross_validate_units(clips, [other, AllOnes()], config, tmp_path, resume=True)
+    assert document["outdated"] == {
+        "ststnet": ["recipe.epochs: 1, now 2", "recipe.learning_rate: 5e-05, now 0.5"]
+    }
+    assert list(document["rows"]) == list(document["models"]) == ["all-ones"]
+    assert len(document["rows"]["all-ones"]["runs"]) == 2  # went on
+    assert len(files) == 3 and files == {path: path.read_text() for path in files}
+    with pytest.raises(
+        ValueError, match=r"other settings of ststnet \(recipe.epochs: 1, now 2; .*ststnet--\*"
+    ):
+        cross_validate_units(clips, [other], LODO, tmp_path, resume=True)
+
+
+def test_a_fold_that_was_begun_with_other_settings(clips, tmp_path):
+    class Interrupted(AllOnes):
+        def run(self, *_):
+            raise KeyboardInterrupt
+
+    class Other(AllOnes):
+        def describe(self):
+            return {"input": "everything"}
+
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate_units(clips, [Interrupted()], LODO, tmp_path)
+    with pytest.raises(
+        ValueError, match="all-ones .input: 'nothing', now 'everything'.: run that in another"
+    ):
+        cross_validate_units(clips, [Other()], LODO, tmp_path, resume=True)
+    document = cross_validate_units(clips, [AllOnes()], LODO, tmp_path, resume=True)
+    assert list(document["rows"]) == ["all-ones"] and not list(tmp_path.glob("folds/*.partial"))
+
+
+def test_another_transformers_is_no_other_setting(clips, full, tmp_path):
+    cross_validate_units(clips, [full], LODO, tmp_path)
+    for path in (tmp_path / "folds").iterdir():
+        told = json.loads(path.read_text())
+        told["model"]["config"]["transformers_version"] = "1.0"
+        path.write_text(json.dumps(told))
+    assert "outdated" not in cross_validate_units(clips, [full], LODO, tmp_path, resume=True)
+
+
+def test_a_log_has_a_line_a_fold_that_is_trained(clips, full, tmp_path, capsys):
+    """Without a terminal there is no bar, of folds or within."""
+    row = row_named("ststnet", QUICK)
+    cross_validate_units(clips, [row], LODO, tmp_path)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"ststnet, fold {name}, seed 0" for name in "abc"]
+    assert all(" s of processor time" in line and "\r" not in line for line in lines)
+    cross_validate_units(clips, [row, full], LODO, tmp_path, resume=True)
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == ["ac4au"] * 3
 
 
 def test_same_seed_same_logits(clips, full, tmp_path):

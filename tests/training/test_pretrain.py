@@ -5,7 +5,7 @@ import torch
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from safetensors.torch import load_file
 
-from dface_hf import DFaceTokenizerModel
+from dface_hf import DFaceTokenizerConfig, DFaceTokenizerModel
 from dface_hf.data import MixedPairs, ParquetPairs
 from dface_hf.training import PretrainConfig, pretrain
 from dface_hf.training.checkpointing import checkpoints, cut_log, save_checkpoint
@@ -16,6 +16,15 @@ from .tiny_run import RECIPE as OPTIONS
 from .tiny_run import ShiftStream
 
 RECIPE = PretrainConfig(**OPTIONS)
+# The parts of the recipe that are off by default.
+OPTIONAL = (
+    dict(context_codebook_size=4, num_context_tokens=2),
+    dict(adversary_weight=0.3, codebook_weight=1.0),
+)
+
+
+def variant(model, recipe):
+    return DFaceTokenizerConfig(**(CONFIG.to_dict() | model)), PretrainConfig(**(OPTIONS | recipe))
 
 
 class Interrupted(ShiftStream):
@@ -29,15 +38,19 @@ def weights(folder):
     return DFaceTokenizerModel.from_pretrained(folder / "model").state_dict()
 
 
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
-    pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path / "whole")
+@pytest.mark.parametrize("options", [({}, {}), OPTIONAL], ids=["as it is", "with all parts"])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, options):
+    config, recipe = variant(*options)
+    pretrain(config, ShiftStream(), recipe, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        pretrain(CONFIG, Interrupted(), RECIPE, tmp_path / "broken")
+        pretrain(config, Interrupted(), recipe, tmp_path / "broken")
     assert not (tmp_path / "broken/model").exists()
-    pretrain(CONFIG, ShiftStream(), RECIPE, tmp_path / "broken", resume=True)
+    pretrain(config, ShiftStream(), recipe, tmp_path / "broken", resume=True)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert any(name.startswith("context.") for name in whole) == bool(options[0])
+    assert not [name for name in whole if "critic" in name]
     for name, value in whole.items():
-        torch.testing.assert_close(value, resumed[name], msg=name)
+        assert torch.equal(value, resumed[name]), name
     logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "broken")]
     assert logs[0] == logs[1]
     assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [2, 4, 6, 8, 10, 12]
@@ -56,6 +69,49 @@ def test_a_resumed_run_on_real_clips_ends_with_the_same_weights(tmp_path):
     pretrain(CONFIG, stream(ShiftStream()), RECIPE, tmp_path / "broken", resume=True)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_the_second_codebook_learns_from_still_pairs_and_needs_some(tmp_path):
+    class Drifting(ShiftStream):
+        """Where nothing acts, the head moves, one way or the other."""
+
+        def sample(self, batch, step=None, twins=False):
+            pairs = super().sample(batch, step, twins)
+            still = (pairs.weights == 0).all(dim=1)
+            first = torch.arange(batch) < batch // 2
+            for rows, by in ((still & first, 1), (still & ~first, -1)):
+                pairs.apex[rows] = pairs.onset[rows].roll(by, dims=2)
+            return pairs
+
+    class Acting(ShiftStream):
+        def sample(self, batch, step=None, twins=False):
+            pairs = super().sample(batch, step, twins)
+            pairs.weights = torch.ones_like(pairs.weights)
+            return pairs
+
+    config, recipe = variant(*OPTIONAL)
+    tokenizer = pretrain(config, Drifting(), recipe, tmp_path / "some")
+    lines = [json.loads(line) for line in (tmp_path / "some/metrics.jsonl").read_text().splitlines()]
+    assert all("adversary_loss" in line for line in lines) and lines[-1]["context_loss"] > 0
+    pairs = Drifting().sample(8, 99)
+    ids = tokenizer.eval().encode_context(pairs.onset, pairs.apex)[[0, 4]]
+    assert ids.ne(0).any() and not torch.equal(ids[0], ids[1])
+    with pytest.raises(ValueError, match="the second codebook needs pairs in which nothing acts"):
+        pretrain(config, Acting(), recipe, tmp_path / "none")
+
+
+def test_a_run_from_before_a_part_was_added_goes_on(tmp_path):
+    recipe, folder = PretrainConfig(**dict(OPTIONS, steps=6)), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(CONFIG, Interrupted(), RECIPE, folder)
+    told = json.loads((folder / "recipe.json").read_text())
+    assert told.pop("adversary_weight") == 0 and told["model"].pop("context_codebook_size") == 0
+    (folder / "recipe.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r"another recipe \(steps: 12 -> 6\)"):
+        pretrain(CONFIG, ShiftStream(), recipe, folder, resume=True)
+    pretrain(CONFIG, ShiftStream(), RECIPE, folder, resume=True)
+    with pytest.raises(ValueError, match="adversary_weight: 0.0 -> 0.3"):
+        pretrain(CONFIG, ShiftStream(), variant({}, OPTIONAL[1])[1], folder, resume=True)
 
 
 def test_accumulated_passes_make_one_step(tmp_path):

@@ -71,11 +71,13 @@ def test_a_run_that_is_killed_twice_ends_with_the_same_weights(tmp_path):
 
 
 def test_two_processes_train_as_one_with_the_same_global_batch(tmp_path):
-    """All modes of the quantiser, k-means, revivals, swapped twins and the average are in these steps.
+    """All modes of the quantisers, k-means, revivals, swapped twins, the critic and the average are in these
+    steps.
 
     The learning rate is low: rounding differs between the two, and a large one makes much of that.
     """
     recipe = {"steps": 16, "log_every": 1, "learning_rate": 1e-4, "revive_every": 1, "ema_decay": 0.9}
+    recipe |= {"adversary_weight": 0.3, "codebook_weight": 1.0, "model": {"context_codebook_size": 4}}
     one = start(tmp_path / "one", recipe | {"batch_size": 8})
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     two = start(tmp_path / "two", recipe | {"batch_size": 4}, launcher=torchrun)

@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_the_same(clips, tmp_path):
     again = fresh()
     assert len(fit(again, batches, 2, recipe, **options)) == 2  # the third epoch once more, and the fourth
     assert same(whole, again) and not same(whole, halves)
-    with pytest.raises(ValueError, match="other clips or another recipe"):
+    with pytest.raises(ValueError, match=r"another recipe \(learning_rate: 0.002, now 1.0\); give the same"):
         fit(fresh(), batches, 2, replace(recipe, learning_rate=1.0), **options)
 
 

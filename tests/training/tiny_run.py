@@ -1,6 +1,6 @@
 """A tiny pretraining run as a program of its own, for tests that kill it or start it twice.
 
-    python tiny_run.py OUTPUT '{"steps": 12}' [resume]
+    python tiny_run.py OUTPUT '{"steps": 12, "model": {"code_dim": 8}}' [resume]
 
 STEP_TIME in the environment is how long drawing the pairs of a step takes, in seconds.
 """
@@ -56,5 +56,7 @@ class ShiftStream:
 
 if __name__ == "__main__":
     output, options, *rest = sys.argv[1:]
-    recipe = PretrainConfig(**(RECIPE | json.loads(options)))
-    pretrain(MODEL, ShiftStream(), recipe, output, resume="resume" in rest)
+    options = json.loads(options)
+    model = DFaceTokenizerConfig(**(MODEL.to_dict() | options.pop("model", {})))
+    recipe = PretrainConfig(**(RECIPE | options))
+    pretrain(model, ShiftStream(), recipe, output, resume="resume" in rest)

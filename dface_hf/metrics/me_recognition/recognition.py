@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+SCORES = ("uf1", "uar", "accuracy")
+
 
 def recognition_scores(
     truth: ArrayLike,

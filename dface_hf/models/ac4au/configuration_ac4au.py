@@ -105,7 +105,7 @@ class AC4AUConfig(PreTrainedConfig):
         """Cells along one side of the backbone's last map."""
         return self.image_size // STRIDE
 
-    def validate_architecture(self):
+    def validate_architecture(self) -> None:
         """Refuse sizes that do not fit together."""
         if self.image_size < STRIDE or self.image_size % STRIDE:
             raise ValueError(f"image_size {self.image_size} is not a multiple of {STRIDE}")
@@ -126,7 +126,7 @@ class AC4AUConfig(PreTrainedConfig):
         if not 0 < self.unit_threshold < 1:
             raise ValueError(f"unit_threshold {self.unit_threshold} is not between 0 and 1")
 
-    def validate_losses(self):
+    def validate_losses(self) -> None:
         """Refuse losses that cannot be computed."""
         if self.unit_loss not in UNIT_LOSSES:
             raise ValueError(f"unit_loss {self.unit_loss!r}: use one of {', '.join(UNIT_LOSSES)}")

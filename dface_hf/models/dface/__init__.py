@@ -13,8 +13,9 @@ from transformers import (
 from .configuration_dface import DFaceConfig
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
 from .image_processing_dface import DFaceImageProcessor
-from .modeling_dface import DFaceEDCLIPModel, DFaceForVideoClassification, DFaceModel, DFaceModelOutput
-from .modeling_dface_tokenizer import DFaceDecoderOutput, DFaceTokenizerModel, DFaceTokenizerOutput
+from .modeling_dface import DFaceEDCLIPModel, DFaceForVideoClassification, DFaceModel
+from .modeling_dface_tokenizer import DFaceTokenizerModel
+from .outputs_dface import DFaceDecoderOutput, DFaceModelOutput, DFaceTokenizerOutput
 
 AutoConfig.register(DFaceTokenizerConfig.model_type, DFaceTokenizerConfig, exist_ok=True)
 AutoConfig.register(DFaceConfig.model_type, DFaceConfig, exist_ok=True)

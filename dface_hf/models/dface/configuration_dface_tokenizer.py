@@ -14,6 +14,7 @@ REFERENCE_SETTINGS = {
     "match_brightness": False,
     "normalize_loss": False,
     "motion_weight": 0,
+    "context_codebook_size": 0,
 }
 
 
@@ -43,6 +44,9 @@ class DFaceTokenizerConfig(PreTrainedConfig):
         reduction_convs (`list[list[int]]`, *optional*): Stride and padding of each 3x3 convolution between
             the patch grid and the token grid, for example `[[2, 1], [1, 0]]` for 8 -> 4 -> 2 (LAPA) or
             `[[2, 1], [2, 0]]` for 16 -> 8 -> 3. By default stride 2 and padding 1, as often as it takes.
+        context_codebook_size (`int`): Entries of a second, coarse codebook beside that of facial action: head
+            motion that stabilisation left over, light, speech; 0 for none (see `DFaceContext`).
+        num_context_tokens (`int`): Tokens of a pair from the second codebook.
         decoder_head (`str`): `"pixels"` predicts the apex frame directly (paper); `"warp"` predicts a
             backward flow and a residual on the onset frame.
         motion_channels (`bool`): Also show the encoder `motion_gain` times each frame's deviation from the
@@ -94,12 +98,14 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     code_dim: int = 32
     num_action_tokens: int = 16
     reduction_convs: list | tuple | None = None
+    context_codebook_size: int = 0
+    num_context_tokens: int = 1
     decoder_head: str = "warp"
     motion_channels: bool = True
     motion_gain: float | int = 8.0
     motion_levels: int = 3
     appearance: bool = False
-    position_maps: bool = False
+    position_maps: bool = True
     match_brightness: bool = True
     motion_weight: float | int = 4.0
     normalize_loss: bool = True
@@ -164,6 +170,13 @@ class DFaceTokenizerConfig(PreTrainedConfig):
             )
         if self.codebook_size < 2:
             raise ValueError(f"codebook_size must be at least 2, not {self.codebook_size}")
+        entries = self.context_codebook_size
+        if entries < 0 or entries == 1 or self.num_context_tokens < 1:
+            raise ValueError(
+                f"context_codebook_size {entries} and num_context_tokens "
+                f"{self.num_context_tokens} do not fit: at least 2 entries, or 0 for no second codebook, and "
+                "1 token"
+            )
         if self.reference_compat:
             self._validate_reference_compat()
 

@@ -4,17 +4,16 @@ From "From Pixels to Semantics" (ICLR 2026): a 1-D transformer over the tokens, 
 learned query and an entropy penalty, class logits, and a projection into a text encoder's space (EDCLIP).
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .configuration_dface import DFaceConfig
 from .modeling_dface_tokenizer import DFaceTokenizerModel
+from .outputs_dface import DFaceClassifierOutput, DFaceEDCLIPOutput, DFaceModelOutput
 from .pooling_dface import (
     POOLINGS,
     DFaceAttentionPooling,
@@ -22,56 +21,6 @@ from .pooling_dface import (
     DFaceConvLayer,
     DFaceGridPositions,
 )
-
-
-@dataclass
-class DFaceModelOutput(ModelOutput):
-    """Output of [`DFaceModel`].
-
-    Args:
-        pooler_output (`torch.FloatTensor`, (batch, hidden_size)): The attention-pooled tokens.
-        pooling_attention (`torch.FloatTensor`, (batch, 16)): Pooling weights of the tokens; each row sums to
-            1.
-        action_embeds (`torch.FloatTensor`, (batch, projection_dim)): Unit vectors in the text encoder's
-            space.
-        action_ids (`torch.LongTensor`, (batch, 16)): The tokens that were read.
-        last_hidden_state (`torch.FloatTensor`, (batch, 16, hidden_size)): Token states before pooling.
-        tokenizer_loss (`torch.FloatTensor`, scalar): Reconstruction loss, with `train_tokenizer` in training
-            only.
-    """
-
-    pooler_output: torch.FloatTensor | None = None
-    pooling_attention: torch.FloatTensor | None = None
-    action_embeds: torch.FloatTensor | None = None
-    action_ids: torch.LongTensor | None = None
-    last_hidden_state: torch.FloatTensor | None = None
-    tokenizer_loss: torch.FloatTensor | None = None
-
-
-@dataclass
-class DFaceClassifierOutput(ModelOutput):
-    """Output of [`DFaceForVideoClassification`]: `loss`, `logits` (batch, num_labels), `similarities`
-    (batch, num_anchors), the cosine to each described class, and the fields of [`DFaceModelOutput`]."""
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    similarities: torch.FloatTensor | None = None
-    pooling_attention: torch.FloatTensor | None = None
-    action_embeds: torch.FloatTensor | None = None
-    action_ids: torch.LongTensor | None = None
-
-
-@dataclass
-class DFaceEDCLIPOutput(ModelOutput):
-    """Output of [`DFaceEDCLIPModel`]: `loss`, `logits_per_action` (batch, texts), which is cosine /
-    temperature, `similarities` (batch, texts), `action_embeds` and `pooling_attention`."""
-
-    loss: torch.FloatTensor | None = None
-    logits_per_action: torch.FloatTensor | None = None
-    similarities: torch.FloatTensor | None = None
-    action_embeds: torch.FloatTensor | None = None
-    action_ids: torch.LongTensor | None = None
-    pooling_attention: torch.FloatTensor | None = None
 
 
 def edclip_loss(

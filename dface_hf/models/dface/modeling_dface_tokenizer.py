@@ -5,18 +5,17 @@ From "From Pixels to Semantics" (ICLR 2026), section 3: the *difference* of the 
 quantised, so a token says what moved; the decoder redraws the apex from the onset frame and the tokens alone.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .configuration_dface_tokenizer import DFaceTokenizerConfig
+from .context_dface import DFaceContext
+from .decoder_heads_dface import DFacePixelHead, DFaceWarpHead
 from .layers_dface import (
-    DFaceLayerNorm,
     DFacePositionMaps,
     DFaceRelativePositionBias,
     DFaceTokenizerAttention,
@@ -24,50 +23,12 @@ from .layers_dface import (
     DFaceTransformer,
 )
 from .motion_dface import local_motion
+from .outputs_dface import DFaceDecoderOutput, DFaceTokenizerOutput
+from .patches_dface import DFacePatchEmbeddings, to_patches
 from .quantization_dface import DFaceQuantizer, perplexity
 
 # Mean squared difference that sensor noise alone (sigma about 2 grey levels) leaves between two frames.
 NOISE_FLOOR = 1e-4
-# What an output of 1 of the warp head means: a flow of 1 % of the half-width (0.32 px at 64 px), and 10 % of
-# the grey scale. As small as the motions looked for, or one optimiser step would shake the picture by more.
-FLOW_SCALE = 0.01
-RESIDUAL_SCALE = 0.1
-
-
-@dataclass
-class DFaceTokenizerOutput(ModelOutput):
-    """Output of [`DFaceTokenizerModel`].
-
-    Args:
-        loss (`torch.FloatTensor`, scalar): Reconstruction loss against the apex frame.
-        reconstruction (`torch.FloatTensor`, (batch, 3, height, width)): The apex as decoded from onset and
-            tokens.
-        action_ids (`torch.LongTensor`, (batch, 16)): Code of each cell of the 4x4 token grid, in raster
-            order.
-        perplexity (`torch.FloatTensor`, scalar): exp(entropy) of the codes used in this batch.
-        action_vectors (`torch.FloatTensor`, (batch, 16, code_dim)): The scaled vectors before quantisation.
-        action_codes (`torch.FloatTensor`, (batch, 16, code_dim)): What was decoded: codewords, or in training
-            the vectors with the noise that stands for quantisation.
-        flow (`torch.FloatTensor`, (batch, 2, height, width)): Backward flow in pixels, with the warp head
-            only.
-    """
-
-    loss: torch.FloatTensor | None = None
-    reconstruction: torch.FloatTensor | None = None
-    action_ids: torch.LongTensor | None = None
-    perplexity: torch.FloatTensor | None = None
-    action_vectors: torch.FloatTensor | None = None
-    action_codes: torch.FloatTensor | None = None
-    flow: torch.FloatTensor | None = None
-
-
-@dataclass
-class DFaceDecoderOutput(ModelOutput):
-    """What `decode` returns: `reconstruction` (batch, 3, height, width), and `flow` in pixels with the warp
-    head."""
-
-    reconstruction: torch.FloatTensor | None = None
-    flow: torch.FloatTensor | None = None
 
 
 def match_brightness(target: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
@@ -83,35 +44,6 @@ def image_moments(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     mean = image.mean(dim=dims, keepdim=True)
     # Two passes: on a CPU, torch.std_mean takes six times as long.
     return mean, (image - mean).square().mean(dim=dims, keepdim=True).clamp_min(1e-4).sqrt()
-
-
-class DFacePatchEmbeddings(nn.Module):
-    """Cut frames into patches: LayerNorm, Linear, LayerNorm, shared by both frames."""
-
-    def __init__(self, config: DFaceTokenizerConfig):
-        super().__init__()
-        self.patch_size = config.patch_size
-        patch_dim = config.num_channels * config.patch_size**2
-        self.patch_norm = DFaceLayerNorm(patch_dim, eps=config.layer_norm_eps)
-        self.projection = nn.Linear(patch_dim, config.hidden_size)
-        self.norm = DFaceLayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Map (batch, time, channels, height, width) to (batch, time, patches, hidden_size)."""
-        patches = self.patch_norm(to_patches(frames, self.patch_size))
-        return self.norm(self.projection(patches.to(self.projection.weight.dtype)))
-
-
-def to_patches(frames: torch.Tensor, size: int) -> torch.Tensor:
-    """(batch, time, channels, height, width) -> (batch, time, patches, channels * size**2), raster order."""
-    patches = frames.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # (b, t, c, h, p, w, p)
-    return patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
-
-
-def from_patches(patches: torch.Tensor, size: int, grid: int) -> torch.Tensor:
-    """(batch, patches, channels * size * size) -> (batch, channels, grid * size, grid * size)."""
-    image = patches.unflatten(-1, (-1, size, size)).unflatten(1, (grid, grid))  # (b, h, w, c, p, p)
-    return image.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 class DFaceReduction(nn.Module):
@@ -135,60 +67,6 @@ class DFaceReduction(nn.Module):
         return grid.flatten(2).transpose(1, 2)
 
 
-class DFacePixelHead(nn.Module):
-    """The paper's head: Linear from each patch state to its pixels."""
-
-    def __init__(self, config: DFaceTokenizerConfig):
-        super().__init__()
-        self.patch_size, self.grid_size = config.patch_size, config.grid_size
-        self.projection = nn.Linear(config.hidden_size, config.num_channels * config.patch_size**2)
-
-    def forward(self, states: torch.Tensor, onset: torch.Tensor) -> DFaceDecoderOutput:
-        """Map patch states (batch, patches, hidden_size) to an image; the onset frame is not used."""
-        pixels = self.projection(states.to(self.projection.weight.dtype))
-        return DFaceDecoderOutput(from_patches(pixels, self.patch_size, self.grid_size).to(onset.dtype))
-
-
-class DFaceWarpHead(nn.Module):
-    """Backward flow, and a residual where the flow cannot explain the apex, applied to the onset frame."""
-
-    def __init__(self, config: DFaceTokenizerConfig):
-        super().__init__()
-        self.patch_size, self.grid_size = config.patch_size, config.grid_size
-        self.channels = config.num_channels
-        self.flow_size = max(
-            1, config.patch_size // 4
-        )  # flow is smooth: a few vectors a patch, then bilinear
-        self.flow_projection = nn.Linear(config.hidden_size, 2 * self.flow_size**2)
-        self.residual_projection = nn.Linear(
-            config.hidden_size, (config.num_channels + 1) * config.patch_size**2
-        )
-
-    def forward(self, states: torch.Tensor, onset: torch.Tensor) -> DFaceDecoderOutput:
-        """Map patch states (batch, patches, hidden_size) and the onset (batch, 3, h, w) to the apex."""
-        height, states = onset.shape[-1], states.to(self.flow_projection.weight.dtype)
-        coarse = (
-            from_patches(self.flow_projection(states).float(), self.flow_size, self.grid_size) * FLOW_SCALE
-        )
-        flow = F.interpolate(coarse, size=onset.shape[-2:], mode="bilinear", align_corners=False)
-        warped = F.grid_sample(
-            onset.float(), self._pixel_grid(flow), mode="bilinear", padding_mode="border", align_corners=False
-        )
-        residual = from_patches(self.residual_projection(states), self.patch_size, self.grid_size).float()
-        # The gate starts nearly closed, so that motion is explained by the flow first.
-        gate = (residual[:, self.channels :] - 2.0).sigmoid()
-        image = warped + gate * RESIDUAL_SCALE * residual[:, : self.channels]
-        return DFaceDecoderOutput(image.to(onset.dtype), (flow * height / 2).to(onset.dtype))
-
-    def _pixel_grid(self, flow: torch.Tensor) -> torch.Tensor:
-        """Sampling positions (batch, height, width, 2) of each pixel centre in [-1, 1], displaced by the
-        flow."""
-        size = flow.shape[-1]
-        centre = (torch.arange(size, device=flow.device, dtype=flow.dtype) * 2 + 1) / size - 1
-        rows, columns = torch.meshgrid(centre, centre, indexing="ij")
-        return torch.stack([columns, rows], dim=-1) + flow.permute(0, 2, 3, 1)
-
-
 class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     """Weight initialisation and loading shared by tokenizer models."""
 
@@ -202,7 +80,7 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["DFaceTokenizerLayer"]
     _supports_sdpa = True
     # Where two nearly equal frames are subtracted and the nearest code is chosen.
-    _keep_in_fp32_modules_strict = ["reduction", "encoding_maps", "quantizer"]
+    _keep_in_fp32_modules_strict = ["reduction", "encoding_maps", "quantizer", "context.projection"]
     _supports_attention_backend = True
     _keys_to_ignore_on_load_unexpected = [r"^dface\.(?!tokenizer)", r"^classifier\."]
 
@@ -225,6 +103,9 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
             init.ones_(module.k_scale)
             if module.null_key_values is not None:
                 init.normal_(module.null_key_values, std=1.0)
+        elif isinstance(module, DFaceContext):
+            # What "no context" looks like: a key of zero length would have no direction, and a wild gradient.
+            init.normal_(module.nothing, std=0.5)
         elif isinstance(module, DFacePositionMaps):
             init.copy_(module.weight, torch.eye(module.weight.shape[-1]).expand_as(module.weight))
         elif isinstance(module, DFaceTokenPositionBias):
@@ -273,7 +154,13 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         self.decoder = DFaceTransformer(config, config.num_decoder_layers, axis="space", cross_attention=True)
         head = DFacePixelHead if config.decoder_head == "pixels" else DFaceWarpHead
         self.decoder_head = head(config)
+        self.context = DFaceContext(config) if config.context_codebook_size else None
         self.post_init()
+
+    @property
+    def quantizers(self) -> list[DFaceQuantizer]:
+        """That of the action tokens and, with a second codebook, that of the context."""
+        return [self.quantizer] + ([] if self.context is None else [self.context.quantizer])
 
     def encode(self, onset: torch.Tensor, apex: torch.Tensor) -> torch.Tensor:
         """Tokenise pairs of aligned crops.
@@ -290,22 +177,45 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         """
         return self.quantizer.nearest(self.action_vectors(torch.stack([onset, apex], dim=1)))
 
-    def decode(self, onset: torch.Tensor, action_ids: torch.Tensor) -> DFaceDecoderOutput:
+    def encode_context(self, onset: torch.Tensor, apex: torch.Tensor) -> torch.Tensor:
+        """Name what is not facial action in pairs of aligned crops, as `encode` names the action.
+
+        Returns:
+            context_ids (batch, num_context_tokens) int64; 0 means "nothing but the action".
+
+        Raises:
+            ValueError: If the model has no second codebook, or the frames do not fit.
+        """
+        self._check_context()
+        return self.context.quantizer.nearest(self.context_vectors(torch.stack([onset, apex], dim=1)))
+
+    def decode(
+        self, onset: torch.Tensor, action_ids: torch.Tensor, context_ids: torch.Tensor | None = None
+    ) -> DFaceDecoderOutput:
         """Redraw the apex of a face from its onset frame and tokens, which may come from another face.
 
         Args:
             onset: (batch, 3, height, width), RGB in [0, 1].
             action_ids: (batch, 16) int64 in [0, codebook_size).
+            context_ids: (batch, num_context_tokens) int64 of the second codebook; by default code 0, the
+                action alone.
 
         Returns:
             [`DFaceDecoderOutput`] with `.reconstruction` (batch, 3, height, width), about in [0, 1].
 
         Raises:
-            ValueError: If an id lies outside the codebook or the shapes do not fit.
+            ValueError: If an id lies outside the codebook or the shapes do not fit, or there are context ids
+                but no second codebook.
         """
         self._check_frames(onset[:, None])
-        self._check_action_ids(action_ids)
-        return self._decode_features(onset, self.action_features(action_ids))
+        check_ids("action_ids", action_ids, self.config.num_action_tokens, self.config.codebook_size)
+        codes = None
+        if context_ids is not None:
+            self._check_context()
+            sizes = self.config.num_context_tokens, self.config.context_codebook_size
+            check_ids("context_ids", context_ids, *sizes)
+            codes = self.context.quantizer.codes()[context_ids]
+        return self._decode_features(onset, self.action_features(action_ids), codes)
 
     def action_features(self, action_ids: torch.Tensor) -> torch.Tensor:
         """Return what decoder and classifier read of tokens (batch, 16): (batch, 16, hidden_size)."""
@@ -324,7 +234,12 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
     def action_vectors(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
         """Encode pairs (batch, 2, 3, height, width) to scaled vectors (batch, 16, code_dim) before
         quantisation."""
-        return self.quantizer.scale(self._difference(pixel_values, **kwargs))
+        return self.quantizer.scale(self._difference(self._encode(pixel_values, **kwargs)))
+
+    def context_vectors(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Encode pairs (batch, 2, 3, height, width) to scaled vectors (batch, num_context_tokens, code_dim)
+        before the second codebook."""
+        return self.context.vectors(self._encode(pixel_values))
 
     @can_return_tuple
     def forward(
@@ -332,6 +247,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         pixel_values: torch.Tensor,
         return_loss: bool = True,
         token_order: torch.LongTensor | None = None,
+        context_shown: torch.BoolTensor | None = None,
+        context_taught: torch.BoolTensor | None = None,
         **kwargs,
     ) -> DFaceTokenizerOutput:
         """Encode, quantise and redraw pairs.
@@ -340,18 +257,26 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
             pixel_values: (batch, 2, 3, height, width): onset and apex, RGB in [0, 1].
             return_loss: Whether to compare the reconstruction with the apex.
             token_order: (batch,) decode pair i with the tokens of pair `token_order[i]`, for pairs in which
-                different faces do the same; each with its own by default.
+                different faces do the same; each with its own by default. The context is always the pair's
+                own.
+            context_shown: (batch,) with a second codebook, the pairs that are decoded with their context; the
+                others with its code 0. All by default.
+            context_taught: (batch,) the pairs that the second codebook learns from; all by default.
 
         Returns:
             [`DFaceTokenizerOutput`].
         """
-        difference = self._difference(pixel_values, **kwargs)
+        states = self._encode(pixel_values, **kwargs)
         track = self.training and self.quantizer.mode != "hard"
-        vectors = self.quantizer.scale(difference, track)
+        vectors = self.quantizer.scale(self._difference(states), track)
         quantised, ids = self.quantizer(vectors)
+        context = {} if self.context is None else self.context(states, track, context_taught)
         onset, apex = pixel_values.unbind(dim=1)
         shown = quantised if token_order is None else quantised[token_order]
-        decoded = self._decode_features(onset, self._project(shown), **kwargs)
+        beside = context.get("context_codes")
+        if beside is not None and context_shown is not None:
+            beside = beside * context_shown[:, None, None]
+        decoded = self._decode_features(onset, self._project(shown), beside, **kwargs)
         return DFaceTokenizerOutput(
             loss=self.reconstruction_loss(decoded.reconstruction, onset, apex) if return_loss else None,
             reconstruction=decoded.reconstruction,
@@ -360,6 +285,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
             action_vectors=vectors,
             action_codes=quantised,
             flow=decoded.flow,
+            **context,
         )
 
     def reconstruction_loss(
@@ -381,8 +307,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
             error = error / (change.mean(dim=(1, 2)) + NOISE_FLOOR)
         return error.mean()
 
-    def _difference(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
-        """The encoded apex minus the encoded onset (batch, 16, code_dim), unscaled."""
+    def _encode(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
+        """The states of both frames (batch, 2, patches, hidden_size)."""
         self._check_frames(pixel_values)
         pixel_values = pixel_values.float()
         if self.config.match_brightness:
@@ -390,7 +316,10 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
             pixel_values = match_brightness(pixel_values, mean, std)
         states = self._embed(pixel_values)
         states = self.spatial_encoder(states, position_bias=self.position_bias(), **kwargs)
-        states = self.temporal_encoder(states, **kwargs)
+        return self.temporal_encoder(states, **kwargs)
+
+    def _difference(self, states: torch.Tensor) -> torch.Tensor:
+        """The encoded apex minus the encoded onset (batch, 16, code_dim), unscaled."""
         with torch.autocast(states.device.type, enabled=False):
             states = states.to(self.reduction.projection.weight.dtype)
             return self.encoding_maps(self.reduction(states[:, 1]) - self.reduction(states[:, 0]))
@@ -416,10 +345,20 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         codes = self.decoding_maps(codes)
         return self.action_projection(codes.to(self.action_projection.weight.dtype))
 
-    def _decode_features(self, onset: torch.Tensor, features: torch.Tensor, **kwargs) -> DFaceDecoderOutput:
+    def _decode_features(
+        self,
+        onset: torch.Tensor,
+        features: torch.Tensor,
+        context_codes: torch.Tensor | None = None,
+        **kwargs,
+    ) -> DFaceDecoderOutput:
         # Detached: the decoder may not shape the embedding, which belongs to the encoder.
         queries = self.patch_embeddings(onset[:, None]).detach()
         nearness = None if self.token_position_bias is None else self.token_position_bias()
+        if self.context is not None:
+            beside = self.context.features(context_codes, len(onset)).to(features.dtype)
+            features = torch.cat([features, beside], dim=1)
+            nearness = F.pad(nearness, (0, beside.shape[1]))  # the context is as near to every patch
         states = self.decoder(queries, features, self.position_bias(), nearness, **kwargs)[:, 0]
         return self.decoder_head(states, onset)
 
@@ -431,15 +370,17 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
                 f"(batch, 2, {', '.join(map(str, expected))}), RGB in [0, 1]; the image processor makes them"
             )
 
-    def _check_action_ids(self, action_ids: torch.Tensor) -> None:
-        size = self.config.codebook_size
-        if action_ids.shape[1:] != (self.config.num_action_tokens,):
-            raise ValueError(
-                f"action_ids of shape {tuple(action_ids.shape)} do not fit: "
-                f"(batch, {self.config.num_action_tokens})"
-            )
-        if not torch.compiler.is_compiling() and bool(((action_ids < 0) | (action_ids >= size)).any()):
-            raise ValueError(f"action_ids hold values outside the codebook: they must be 0 to {size - 1}")
+    def _check_context(self) -> None:
+        if self.context is None:
+            raise ValueError("this model has no second codebook (context_codebook_size=0)")
+
+
+def check_ids(name: str, ids: torch.Tensor, count: int, size: int) -> None:
+    """Refuse ids (batch, count) of another shape, or outside [0, size)."""
+    if ids.shape[1:] != (count,):
+        raise ValueError(f"{name} of shape {tuple(ids.shape)} do not fit: (batch, {count})")
+    if not torch.compiler.is_compiling() and bool(((ids < 0) | (ids >= size)).any()):
+        raise ValueError(f"{name} hold values outside the codebook: they must be 0 to {size - 1}")
 
 
 __all__ = [

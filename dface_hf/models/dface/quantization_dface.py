@@ -19,6 +19,10 @@ class DFaceQuantizer(nn.Module):
     In a distributed run the batch is that of all processes: RMS, usage, noise and codebook are as if one
     process had seen it whole. As with a synchronised batch norm, all of them must then train in step.
 
+    Args:
+        config: Sizes and scaling.
+        entries: Of the codebook; `codebook_size` by default.
+
     Attributes:
         mode: What training does: "continuous" passes vectors through (warm-up); "noise" substitutes noise;
             "hard" gives the codewords as inference does, for decoder and codebook to settle while the encoder
@@ -26,14 +30,15 @@ class DFaceQuantizer(nn.Module):
             commitment loss beside it. Not part of the saved state.
     """
 
-    def __init__(self, config: DFaceTokenizerConfig):
+    def __init__(self, config: DFaceTokenizerConfig, entries: int | None = None):
         super().__init__()
+        entries = entries or config.codebook_size
         self.pinned = not config.reference_compat
         self.rms_momentum, self.null_radius = float(config.rms_momentum), float(config.null_radius)
         self.knee = float(config.length_knee)
-        self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.code_dim))
+        self.codebook = nn.Parameter(torch.empty(entries, config.code_dim))
         self.register_buffer("running_rms", torch.ones(()))
-        self.register_buffer("usage", torch.zeros(config.codebook_size))
+        self.register_buffer("usage", torch.zeros(entries))
         self.mode = "noise"
 
     def codes(self) -> torch.Tensor:
@@ -125,6 +130,8 @@ class DFaceQuantizer(nn.Module):
         Of a distributed run every process gives the vectors of all (`gather_rows`).
         """
         vectors = self._moving(vectors)
+        if len(vectors) < len(self.codebook):
+            vectors = vectors[torch.randint(len(vectors), (len(self.codebook),), device=vectors.device)]
         centres = vectors[torch.randperm(len(vectors), device=vectors.device)[: len(self.codebook)]].float()
         for _ in range(iterations):
             self.codebook.copy_(centres)

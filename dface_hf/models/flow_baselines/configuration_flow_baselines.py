@@ -24,7 +24,7 @@ class FlowBaselineConfig(PreTrainedConfig):
     dropout: float | int = 0.5
     class_weights: list[float] | tuple[float, ...] | None = None
 
-    def validate_architecture(self):
+    def validate_architecture(self) -> None:
         """Refuse sizes that do not fit together."""
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout} is not in [0, 1)")
@@ -136,7 +136,7 @@ class HTNetConfig(FlowBaselineConfig):
         """Patches along one side."""
         return self.image_size // self.patch_size
 
-    def validate_architecture(self):
+    def validate_architecture(self) -> None:
         """Refuse a grid that the levels cannot halve."""
         super().validate_architecture()
         blocks = 2 ** (len(self.depths) - 1)
