@@ -33,18 +33,13 @@ class PretrainObjective(nn.Module):
         self.critic = FaceCritic(features) if config.adversary_weight else None
 
     def parameter_groups(self) -> list[dict]:
-        """Of the optimiser: codebooks and critic, which follow the encoder, learn faster; the first do not
-        decay."""
+        """Of the optimiser: codebooks, which follow the encoder, learn faster and do not decay."""
         config, books = self.config, [one.codebook for one in self.tokenizer.quantizers]
-        critic = [] if self.critic is None else list(self.critic.parameters())
-        apart, fast = {id(one) for one in [*books, *critic]}, config.codebook_rate * config.learning_rate
-        rest = [parameter for parameter in self.parameters() if id(parameter) not in apart]
-        groups = [
+        rest = [parameter for parameter in self.parameters() if not any(parameter is one for one in books)]
+        return [
             {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay},
-            {"params": books, "lr": fast, "weight_decay": 0.0},
-            {"params": critic, "lr": fast, "weight_decay": config.weight_decay},
+            {"params": books, "lr": config.codebook_rate * config.learning_rate, "weight_decay": 0.0},
         ]
-        return [group for group in groups if group["params"]]
 
     def forward(
         self,

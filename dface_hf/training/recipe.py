@@ -16,7 +16,7 @@ class PretrainConfig:
         gradient_accumulation_steps: Forward passes that share an optimiser step, to save memory. Statistics
             of a batch (its RMS, usage, agreement) are then those of one pass.
         learning_rate: Peak of the cosine schedule.
-        codebook_rate: Learning rate of the codebooks, and of the critic, relative to the rest.
+        codebook_rate: Learning rate of the codebooks, relative to the rest.
         lr_warmup_steps: Steps of linear warm-up.
         weight_decay: Of AdamW.
         grad_clip: Largest norm of the gradient.

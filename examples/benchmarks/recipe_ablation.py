@@ -96,7 +96,7 @@ VARIANTS = {
     "64 x 16": Variant(model={"codebook_size": 64}),
     # Off in the full recipe. Neither number was tuned.
     "second codebook": Variant(model={"context_codebook_size": 16}),
-    "adversary": Variant(recipe={"adversary_weight": 1.0}),
+    "adversary": Variant(recipe={"adversary_weight": 0.3}),
     # Stride 3 and padding 1: 8 -> 3 cells without leaving a patch out.
     "16 x 9": Variant({"codebook_size": 16, "num_action_tokens": 9, "reduction_convs": [[3, 1]]}),
     "with curriculum": Variant(recipe={"first_amplitude": (2.0, 6.0)}),
