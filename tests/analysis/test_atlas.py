@@ -23,6 +23,7 @@ from dface_hf.analysis.token_claims import (
 )
 from dface_hf.analysis.token_fields import GRID, TokenFields, consistency, fields_alone, fields_in_company
 from dface_hf.analysis.token_pairs import TokenisedPairs, probe_views, unit_information, unit_lift, usage
+from dface_hf.models.dface.configuration_dface_tokenizer import REFERENCE_SETTINGS
 from dface_hf.synthesis import procedural_faces
 
 SMALL = dict(
@@ -206,8 +207,7 @@ def test_a_pixel_decoder_is_read_by_optical_flow(faces):
 
 def test_the_published_form_is_read_against_the_rest_of_each_face(faces):
     torch.manual_seed(0)
-    published = dict(reference_compat=True, decoder_head="pixels", motion_channels=False, appearance=True)
-    published |= dict(match_brightness=False, normalize_loss=False, motion_weight=0)
+    published = REFERENCE_SETTINGS | dict(reference_compat=True)
     model = DFaceTokenizerModel(
         DFaceTokenizerConfig(**SMALL | published | dict(codebook_size=CODES, num_action_tokens=4))
     ).eval()

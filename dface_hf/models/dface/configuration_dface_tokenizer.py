@@ -23,7 +23,7 @@ class DFaceTokenizerConfig(PreTrainedConfig):
     r"""
     Configuration of [`DFaceTokenizerModel`]. The defaults are the `mini` size (128 px); the paper's size is
     `image_size=256, patch_size=16, hidden_size=512, num_spatial_layers=6, num_temporal_layers=6,
-    num_attention_heads=8, head_dim=64`.
+    num_attention_heads=8, head_dim=64, position_maps=False`.
 
     Args:
         image_size (`int`): Side of the square aligned crop in pixels.
