@@ -21,13 +21,14 @@ from dface_hf.faces import (
     open_frames,
     stabilise,
 )
+from dface_hf.faces.tracking import overlap
 from dface_hf.synthesis.seeds import seeded
 
 from .pair_clips import PairClips
 from .real_portraits import read_index
 
 GAP = (8, 15)  # frames from onset to apex at 25 to 30 fps: a micro-expression's rise, as D-FACE pretrains on
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the pairs change, so that no stale cache is read."""
 
 
@@ -38,8 +39,8 @@ class RealPairs:
     Attributes:
         clips: The pairs; ``identity`` counts the persons, ``units`` has no columns.
         identities: Name of each person.
-        skipped: How many pairs were left out: no face on the onset, or a head that moved too far to be
-            stabilised.
+        skipped: How many pairs were left out: no face in the same place on both frames, or a head that moved
+            too far to be stabilised.
     """
 
     clips: PairClips
@@ -125,8 +126,10 @@ def _read_pairs(frames, plan: list[tuple[int, int]]) -> Iterator[tuple[Frame, Fr
 
 
 def _stable_crops(onset: np.ndarray, apex: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray] | None:
-    faces = make_detector("haar").detect(onset)
-    if not faces:
+    detector = make_detector("haar")
+    faces = detector.detect(onset)
+    # Between two scenes there is a cut: without this test a title card was once the apex of a smile.
+    if not faces or not any(overlap(faces[0].box, face.box) for face in detector.detect(apex)):
         return None
     similarity = fit_similarity(*locate(onset, faces[0]))
     first, second = (align(image, similarity, size) for image in (onset, apex))

@@ -30,6 +30,17 @@ def test_pairs_are_capped_by_person_and_what_is_left_out_is_counted(folder, tmp_
     assert (again.clips.apex == pairs.clips.apex).all() and again.skipped == 3
 
 
+def test_no_pair_crosses_a_cut_to_a_picture_without_the_face(portrait, tmp_path):
+    frames = portrait[0][:60].copy()
+    frames[30:] = 90
+    write_video(tmp_path / "ada.mp4", frames, 30)
+    folder = write_index(tmp_path, [row("ada.mp4", "video", "ada", split="validation")])
+    pairs = real_pairs(folder, per_identity=12, size=64)
+    assert 0 < len(pairs.clips) < 8 and pairs.skipped == 12 - len(pairs.clips)
+    change = np.abs(pairs.clips.apex.astype(float) - pairs.clips.onset).mean(axis=(1, 2, 3))
+    assert (change < 12).all(), "an apex without the face"
+
+
 def test_a_split_without_videos_is_named(folder):
     with pytest.raises(ValueError, match="no video of split 'dev'"):
         real_pairs(folder, split="dev")
