@@ -17,7 +17,7 @@ from dface_hf.faces.similarity import Similarity
 from dface_hf.pipelines.transfer import decoded_flow, read_picture
 from dface_hf.synthesis import TimeCourse, render_clip
 
-from .engine import classifier
+from .engine import classifier, on_gpu
 
 LARGEST = 1600  # pixels of a picture's longer side; larger ones are shrunk
 CELLS = 8  # along one side of the grid in which motion is told and drawn as arrows
@@ -104,6 +104,7 @@ def arrows(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     return -64 * cv2.resize(flow, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
 
 
+@on_gpu
 @torch.inference_mode()
 def act_out(face: StillFace, units: dict[int, float]) -> list[int]:
     """Tokens of an expression that is put on the face by its action units (px of a 128 px face)."""

@@ -128,20 +128,20 @@ def describe(tokens: str | None, descriptions: str | None) -> str:
             raise refuse(f"Give up to {MAX_DESCRIPTIONS} lines of up to {MAX_DESCRIPTION} characters each.")
         if not (tokens or "").strip():
             raise refuse("There is no event to compare with yet: analyse a clip first.")
-        cosines = _similarities(read_tokens(tokens), lines)
+        cosines = _similarities(read_tokens(tokens), text_encoder()(lines))
         widest = max(0.25, *map(abs, cosines))
         rows = [(line, min(c, 0) / widest * 50 + 50, abs(c) / widest * 50, f"{c:+.2f}")
                 for c, line in sorted(zip(cosines, lines, strict=True), reverse=True)]  # fmt: skip
         return fill("comparison", rows=rows, learned=len(classifier().config.anchor_texts))
 
 
+@on_gpu
 @torch.inference_mode()
-def _similarities(ids: list[int], lines: list[str]) -> list[float]:
-    """Cosine of an action to each sentence."""
+def _similarities(ids: list[int], words: torch.Tensor) -> list[float]:
+    """Cosine of an action to the embeddings of sentences."""
     dface = classifier().dface
-    words = text_encoder()(lines).to(dface.device)
     embeds = dface(action_ids=torch.tensor([ids], device=dface.device)).action_embeds
-    return dface.similarities(embeds, words)[0].tolist()
+    return dface.similarities(embeds, words.to(dface.device))[0].tolist()
 
 
 class Tab(NamedTuple):

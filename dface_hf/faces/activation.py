@@ -26,7 +26,8 @@ SINGLE_THRESHOLD = 2.0
 
 _X, _Y = cell_centres(ROWS, COLUMNS)
 _LIDS = (np.abs(_Y + 0.25) < 0.1) & (np.abs(np.abs(_X) - 0.4) < 0.3)
-_FACE = ((_X / 0.85) ** 2 + (_Y / 0.98) ** 2 < 1) & ~_LIDS
+#: (ROWS * COLUMNS,) whether a cell of `SkinTrack` lies on the face; the lids, which blink, are left out.
+FACE_CELLS = ((_X / 0.85) ** 2 + (_Y / 0.98) ** 2 < 1) & ~_LIDS
 _BY_EYES = (np.abs(_Y + 0.215) < 0.335) & (np.abs(_X) < 0.8)
 _LOWER = _Y > 0.05
 
@@ -116,7 +117,7 @@ class Shot:
         size = np.linalg.norm(pull, axis=2)
         restless = 0.06 + _around(size, self._frames(0.25), *scale.around, percentile=70)
         height = self.weight * size / restless
-        count = int(_FACE.sum()) // 4
+        count = int(FACE_CELLS.sum()) // 4
         curve = np.partition(height, -count, axis=1)[:, -count:].mean(1)
         return _Score(pull, restless, height, curve)
 
@@ -197,28 +198,31 @@ def _stands_out(excursion: float, height: float, noise: float, change: float) ->
     return float(np.cbrt(excursion * height / (noise + 0.02) * height / (change + 0.05)))
 
 
-def single_action(crops: Sequence[NDArray]) -> Action:
-    """The strongest action of a short clip, against its first and last frames."""
+def single_action(crops: Sequence[NDArray], threshold: float = SINGLE_THRESHOLD) -> Action:
+    """The strongest action of a short clip, against its first and last frames.
+
+    Below the threshold it is taken against the first frame alone: an action that does not come back.
+    """
     track = SkinTrack(keep_reference=True)
     for index, crop in enumerate(crops):
         track.push(crop, float(index))
     paths = gaussian_filter1d(np.stack(track.paths), 0.5, axis=0)
     # Most cells of a face at rest or in a small action move by their noise only.
-    still = 0.1 + 2 * float(np.median(np.linalg.norm(np.diff(paths, axis=0), axis=2)[:, _FACE]))
+    still = 0.1 + 2 * float(np.median(np.linalg.norm(np.diff(paths, axis=0), axis=2)[:, FACE_CELLS]))
     blinks = np.array(track.eyes) < min(0.9, float(np.median(track.eyes)))
-    weight = np.where(blinks[:, None] & _BY_EYES, 0, _FACE)
+    weight = np.where(blinks[:, None] & _BY_EYES, 0, FACE_CELLS)
     best = None
     for end in (paths[-1:], paths[:1]):  # away and back, or else away from the first frame for good
         pull = _between(paths - paths[:1], paths - end)
         height = weight * np.linalg.norm(pull, axis=2) / still
-        curve = np.sort(height, axis=1)[:, -int(_FACE.sum()) // 8 :].mean(1)
+        curve = np.sort(height, axis=1)[:, -int(FACE_CELLS.sum()) // 8 :].mean(1)
         peak = int(curve.argmax())
         score = _Score(pull, np.full_like(height, still), height, curve)
         level = np.einsum("tnc,nc->t", paths, _pattern(score, peak))
         apex = _highest(level, peak, 2)
         onset, offset, _ = _extent(level, apex, len(level), len(level), 1)
         best = Action(onset, apex, offset, float(curve[peak]), float(level[apex] - level[0]))
-        if best.score >= SINGLE_THRESHOLD and 0 < apex < len(level) - 1:
+        if best.score >= threshold and 0 < apex < len(level) - 1:
             break
     return best
 
@@ -232,10 +236,10 @@ def _weights(paths: Floats, poses: Floats, eyes: Floats, rate: float) -> Floats:
     blinks = maximum_filter1d(blinks, 2 * round(0.12 * rate) + 1)
     silent = blinks[:, None] & _BY_EYES
     for half in (_LOWER, ~_LOWER):  # speech below; above, an actor's brows, or a head that turns all the time
-        silent |= _restless(paths, half & _FACE, rate)[:, None] & half
+        silent |= _restless(paths, half & FACE_CELLS, rate)[:, None] & half
     nod = 64 * np.linalg.norm(_shift(poses, reach) - _shift(poses, -reach), axis=1)
     doubt = np.where(blinks, 0.5, 1.0) / (1 + (nod / 3) ** 2)
-    return (np.where(silent, 0, _FACE) * doubt[:, None]).astype(np.float32)
+    return (np.where(silent, 0, FACE_CELLS) * doubt[:, None]).astype(np.float32)
 
 
 def _restless(paths: Floats, cells: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from .errors import ClipError
 from .images import to_rgb
-from .video import write_video
+from .video import whole_media, write_video
 
 GIF_FPS = 50.0  # players take shorter delays for "as slow as you like"
 
@@ -57,16 +57,8 @@ def write_picture(path: str | os.PathLike, image: NDArray[np.uint8]) -> None:
 
 
 def _save(picture: Image.Image, target: Path, kind: str, options: dict) -> None:
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
-    try:
+    with whole_media(target) as partial:
         picture.save(partial, kind, **options)
-        os.replace(partial, target)
-    except OSError as error:
-        raise ClipError(
-            target, f"cannot be written ({error.strerror})", "check the folder and the disk"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def tile(

@@ -8,19 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from .activation import FACE_CELLS
 from .alignment import align
 from .detection import grey_of
 from .frames import FrameSource
 from .similarity import Similarity
-from .skin_motion import COLUMNS, ROWS, Floats, SkinTrack, cell_centres
+from .skin_motion import Floats, SkinTrack
 
 CROP_SIZE = 96  # side of the grey crops in which motion is measured
 AT_ONCE = 24  # frames held in memory
 FAINTEST = 0.05  # px at 128: below, the motion at the apex is noise and tells no course
-
-_X, _Y = cell_centres(ROWS, COLUMNS)
-_LIDS = (np.abs(_Y + 0.25) < 0.1) & (np.abs(np.abs(_X) - 0.4) < 0.3)
-_FACE = ((_X / 0.85) ** 2 + (_Y / 0.98) ** 2 < 1) & ~_LIDS
 
 
 def read_course(frames: FrameSource, similarity: Similarity, onset: int, apex: int, offset: int) -> Floats:
@@ -69,7 +66,7 @@ def _measured(crops: Sequence[NDArray[np.uint8]], apex: int) -> Floats:
         track.push(crop, float(index))
     paths = gaussian_filter1d(np.stack(track.paths), 0.5, axis=0)
     paths = paths - paths[:1]
-    length = np.where(_FACE, np.linalg.norm(paths[apex], axis=1), 0)
+    length = np.where(FACE_CELLS, np.linalg.norm(paths[apex], axis=1), 0)
     if length.max() < FAINTEST or len(set(track.shot)) > 1:
         steps = np.arange(len(crops))
         share = np.where(

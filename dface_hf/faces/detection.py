@@ -1,9 +1,9 @@
-"""Where are the faces: one small interface over OpenCV's cascades, YuNet and MediaPipe."""
+"""Where are the faces: one small interface over OpenCV's cascades and YuNet."""
 
 from __future__ import annotations
 
-import functools
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 
 SCALE_STEP = 1.15  # of the search for faces of all sizes
+SMALLEST = 24  # pixels of the smallest face that the cascade knows
 YUNET_REPOSITORY = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 
@@ -94,9 +95,11 @@ class HaarDetector:
     def _boxes(self, grey: np.ndarray) -> list[tuple[Box, float]]:
         """What the cascade takes for faces, with its own score."""
         scale = min(1.0, self.max_side / max(grey.shape))
+        if scale * min(grey.shape) < SMALLEST:
+            return []
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        smallest = max(24, round(self.min_size * min(grey.shape)))
+        smallest = max(SMALLEST, round(self.min_size * min(grey.shape)))
         boxes, _, weights = _cascade().detectMultiScale3(
             grey, SCALE_STEP, self.min_neighbors, minSize=(smallest, smallest), outputRejectLevels=True
         )
@@ -131,9 +134,15 @@ def plausible(points: np.ndarray) -> bool:
     return 0.6 < ratio < 1.6 and lean < 0.45
 
 
-@functools.cache
+_of_thread = threading.local()
+
+
 def _cascade() -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, "haarcascade_frontalface_default.xml"))
+    # One a thread: it holds the picture that is searched, and two searches at a time would mix theirs.
+    if not hasattr(_of_thread, "cascade"):
+        path = os.path.join(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
+        _of_thread.cascade = cv2.CascadeClassifier(path)
+    return _of_thread.cascade
 
 
 class YuNetDetector:
@@ -199,52 +208,18 @@ def _download(repo_id: str, filename: str) -> str:
         ) from error
 
 
-class MediaPipeDetector:
-    """MediaPipe's short-range face detector (needs the package ``mediapipe``).
-
-    Args:
-        threshold: Least score, in [0, 1].
-    """
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        try:
-            import mediapipe
-        except ImportError as error:
-            raise ImportError('mediapipe is not installed; pip install "dface-hf[mediapipe]"') from error
-        self._model: Any = mediapipe.solutions.face_detection.FaceDetection(
-            min_detection_confidence=threshold
-        )
-
-    def detect(self, image: np.ndarray) -> list[Face]:
-        """Faces of an (H, W, 3) RGB or (H, W) grey uint8 image, the largest first."""
-        rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-        found = self._model.process(rgb).detections or []
-        return largest_first([_face_of_detection(d, rgb.shape[1], rgb.shape[0]) for d in found])
-
-
-def _face_of_detection(detection: Any, width: int, height: int) -> Face:
-    """MediaPipe's key points: the subject's right eye, left eye, nose, mouth, ears; relative to the image."""
-    box = detection.location_data.relative_bounding_box
-    points = [(p.x * width, p.y * height) for p in detection.location_data.relative_keypoints]
-    eyes = sorted(points[:2])
-    pixels = (box.xmin * width, box.ymin * height, box.width * width, box.height * height)
-    return Face(pixels, float(detection.score[0]), (eyes[0], eyes[1]), points[3])
-
-
-DETECTORS = {"haar": HaarDetector, "yunet": YuNetDetector, "mediapipe": MediaPipeDetector}
+DETECTORS = {"haar": HaarDetector, "yunet": YuNetDetector}
 
 
 def make_detector(name: str = "haar", **options: Any) -> FaceDetector:
     """A face detector by name.
 
     Args:
-        name: ``"haar"`` (in OpenCV), ``"yunet"`` (weights by path or from the Hub) or ``"mediapipe"`` (an
-            extra).
+        name: ``"haar"`` (in OpenCV) or ``"yunet"`` (weights by path or from the Hub).
         **options: Arguments of the detector's class.
 
     Raises:
         ValueError: An unknown name.
-        ImportError: The detector's package is missing.
         ClipError: Its weights are missing or broken.
     """
     if name not in DETECTORS:

@@ -272,7 +272,7 @@ class _CropStream:
         synthetic clips cut 0.05 to 0.4 s around a micro-expression it found 11 (IoU 0.5), `find_keyframes`
         23.
         """
-        event = find_keyframes(np.stack(self._kept), fps=self.fps)
+        event = find_keyframes(np.stack(self._kept), self.fps, self.sensitivity)
         return [] if event is None else [_later(event, first)]
 
     def _cut(self, frame: Frame) -> None:

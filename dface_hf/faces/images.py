@@ -33,7 +33,9 @@ def to_rgb(image: Any, name: str) -> np.ndarray:
         ClipError: Another shape or number type, or values out of range.
     """
     if isinstance(image, Image.Image):
-        image = np.asarray(image if image.mode in ("L", "RGB", "I;16") else image.convert("RGB"))
+        # Pillow cuts what is above 255 off when it converts numbers of more than 8 bits.
+        plain = image.mode in ("L", "RGB", "I", "F") or image.mode.startswith("I;16")
+        image = np.asarray(image if plain else image.convert("RGB"))
     array = np.asarray(image)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
@@ -50,7 +52,7 @@ def to_rgb(image: Any, name: str) -> np.ndarray:
 def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
-    if array.dtype == np.uint16:
+    if array.dtype.kind == "u" and array.itemsize == 2:  # of either byte order
         return (array >> 8).astype(np.uint8)
     if not np.issubdtype(array.dtype, np.floating):
         raise ClipError(name, f"a frame has number type {array.dtype}", "give uint8, or float in [0, 1]")

@@ -123,22 +123,28 @@ def find_apex(crops: Sequence[NDArray], onset: int, offset: int) -> int:
     return onset + max(1, action.apex)
 
 
-def find_keyframes(crops: Sequence[NDArray], fps: float = 25.0) -> Event | None:
+def find_keyframes(crops: Sequence[NDArray], fps: float = 25.0, sensitivity: float = 1.0) -> Event | None:
     """The best single event of a clip, which may be the whole clip; None for a still one.
 
     A clip of more than two seconds is searched as a long video first. In a shorter one the first and last
     frames are taken to be near rest; where the action does not come back, the offset is the last frame.
+
+    Args:
+        crops: Aligned grey crops (S, S) uint8, as for `Spotter.push`.
+        fps: Frames a second.
+        sensitivity: Larger finds more: the thresholds are divided by it.
     """
+    threshold = SINGLE_THRESHOLD / sensitivity
     if len(crops) > 2 * fps:
-        events = find_events(crops, fps, macro=True).events
+        events = find_events(crops, fps, macro=True, sensitivity=sensitivity).events
         if events:
             return max(events, key=lambda event: (event.kind == "micro", event.score))
     if len(crops) < 2:
         return None
-    action = single_action(crops)
-    if action.score < SINGLE_THRESHOLD or action.apex <= action.onset:
+    action = single_action(crops, threshold)
+    if action.score < threshold or action.apex <= action.onset:
         return None
     seconds = (action.offset - action.onset) / fps
-    confidence = action.score / (action.score + SINGLE_THRESHOLD)
+    confidence = action.score / (action.score + threshold)
     kind: EventKind = "micro" if seconds <= MAX_MICRO_SECONDS else "macro"
     return Event(action.onset, action.apex, action.offset, confidence, action.score, kind)

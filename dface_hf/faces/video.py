@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
+
+from dface_hf.whole_files import whole_file
 
 from .errors import ClipError
 from .frames import Frame, FrameSource
@@ -257,19 +260,21 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: floa
         raise ClipError(
             target, f"cannot write a {target.suffix or 'suffix-less'} video", "use .mp4, .mov, .mkv or .avi"
         )
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
-    try:
+    with whole_media(target) as partial:
         with av.open(str(partial), "w") as container:
             count = _encode(container, target, frames, fps)
         if count == 0:
             raise ClipError(target, "no frames to write", "give at least one")
-        os.replace(partial, target)
+
+
+@contextmanager
+def whole_media(path: str | os.PathLike) -> Iterator[Path]:
+    """As `whole_file`, with a `ClipError` where it cannot be written."""
+    try:
+        with whole_file(path) as partial:
+            yield partial
     except OSError as error:
-        raise ClipError(
-            target, f"cannot be written ({error.strerror})", "check the folder and the disk"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise ClipError(path, str(error).removeprefix(f"{path}: ")) from error
 
 
 def _encode(container: Any, target: Path, frames: Iterable[np.ndarray], fps: float) -> int:

@@ -102,7 +102,7 @@ def put_section(text: str, section: str) -> str:
         section: Its first line is a heading of level 2, or of level 3: then it goes to the end of the section
             `## Results`.
     """
-    heading, section = section.split("\n", 1)[0], section.strip() + "\n"
+    heading = section.split("\n", 1)[0]
     if f"\n{heading}\n" in text:
         start = text.index(f"\n{heading}\n") + 1
         end = _end_of_section(text, start, len(heading.split(" ")[0]))
@@ -110,8 +110,28 @@ def put_section(text: str, section: str) -> str:
         start = end = _end_of_section(text, text.index("\n## Results\n") + 1, 2)
     else:
         start = end = len(text)
-    parts = (text[:start].rstrip(), section.rstrip(), text[end:].strip())
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _joined(text[:start], section, text[end:])
+
+
+def drop_section(text: str, heading: str) -> str:
+    """Take a section out of a card, up to the next heading of its level or a higher one.
+
+    Args:
+        text: The card.
+        heading: Its line, of level 2 or 3; a card without it stays as it is.
+    """
+    if f"\n{heading}\n" not in text:
+        return text
+    start = text.index(f"\n{heading}\n") + 1
+    end = _end_of_section(text, start, len(heading.split(" ")[0]))
+    return _joined(text[:start], text[end:])
+
+
+def _joined(*parts: str) -> str:
+    """Parts of a card with an empty line between them."""
+    first, *others = parts
+    stripped = (first.rstrip(), *(part.strip() for part in others))
+    return "\n\n".join(part for part in stripped if part) + "\n"
 
 
 def _end_of_section(text: str, start: int, level: int) -> int:

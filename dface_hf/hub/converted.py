@@ -1,6 +1,7 @@
 """Publishable folders made of weights that others have trained."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def write_converted(conversion: Conversion, folder: str | Path) -> dict[str, Any
     told = {
         "preset": conversion.preset,
         "classes": [label for _, label in sorted(model.config.id2label.items())] if whole else [],
-        "files": {Path(path).name: _sha256(path) for path in conversion.files},
+        "files": {name: _sha256(path) for name, path in _names(conversion.files).items()},
         "tensors": conversion.tensors,
         "empty": conversion.empty,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -102,6 +103,13 @@ def write_backbone(conversion: BackboneConversion, folder: str | Path) -> dict[s
     return told
 
 
-def _sha256(path: str) -> str:
+def _names(files: Sequence[str]) -> dict[str, Path]:
+    """Files by their names, with the folder before those of one name."""
+    paths = [Path(file).resolve() for file in files]
+    alone = len({path.name for path in paths}) == len(paths)
+    return {path.name if alone else f"{path.parent.name}/{path.name}": path for path in paths}
+
+
+def _sha256(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -126,7 +126,7 @@ def parts_of(model: PreTrainedModel) -> dict[str, Part]:
     Raises:
         ExportError: For a model of another kind.
     """
-    model = copy.deepcopy(model).eval().float().requires_grad_(False)
+    model = copy.deepcopy(model).cpu().eval().float().requires_grad_(False)
     if isinstance(model, DFaceTokenizerModel):
         return {"tokenizer": _tokenizer_part(model)}
     if isinstance(model, DFaceForVideoClassification):
@@ -269,7 +269,7 @@ def _export_part(part: Part, folder: Path, format: str, told, opset, tolerance: 
         differences, equal_ids = compare(part, run)
         refuse_difference(path, differences, equal_ids, tolerance)
         folder.mkdir(parents=True, exist_ok=True)
-        (Path(unchecked) / path.name).rename(path)
+        (Path(unchecked) / path.name).replace(path)
     return Exported(part, path, differences, equal_ids)
 
 

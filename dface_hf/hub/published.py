@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from dface_hf.training.cross_validate_scores import score_rows
 from dface_hf.training.cross_validate_units import unit_table
 
-from .cards import HERE, put_section, read_report, render_card
+from .cards import HERE, drop_section, put_section, read_report, render_card
 from .results import Results, evaluation_results, figures, merged
 
 LINKS_HEADING = "## From the Hub"
@@ -67,8 +67,7 @@ def published_card(
     Raises:
         ValueError: Energy is asked for, and the folder does not say how long the training took.
     """
-    text = text.partition(f"\n{LINKS_HEADING}\n")[0].rstrip() + "\n"
-    text = text.replace(HERE, repo_id)
+    text = drop_section(text, LINKS_HEADING).replace(HERE, repo_id)
     pictures = [path.name for path in figures(results_folder)] if results_folder else []
     pictures = [name for name in pictures if "-" not in name]  # of the first row; others have theirs behind
     for number, one in enumerate(results):

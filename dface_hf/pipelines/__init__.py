@@ -19,6 +19,9 @@ for _task, _class in (
     PIPELINE_REGISTRY.register_pipeline(
         _task, pipeline_class=_class, pt_model=AutoModelForVideoClassification, type="video"
     )
+    # Otherwise a pipeline that is saved takes its code along and wants trust_remote_code when it is loaded,
+    # though whoever has the task has the code.
+    del _class._registered_impl
 
 __all__ = [
     "RECOGNITION_TASK",

@@ -65,7 +65,7 @@ class ActionUnitDetectionPipeline(MicroExpressionRecognitionPipeline):
         if unknown:
             known = ", ".join((*UNIT_OPTIONS, "batch_size", "return_images"))
             raise TypeError(f"unknown option {sorted(unknown)[0]!r}; known are {known}")
-        ways = [name for name in ("onset", "whole_clip", "events") if kwargs.get(name) not in (None, False)]
+        ways = [name for name in ("onset", "whole_clip", "events") if _is_given(kwargs.get(name))]
         if len(ways) > 1:
             raise ValueError(f"{' and '.join(ways)} are given; choose one way to say where the events are")
         if (kwargs.get("onset") is None) != (kwargs.get("offset") is None):
@@ -153,6 +153,11 @@ def with_action_units(
         return result
 
     return analyse
+
+
+def _is_given(value: Any) -> bool:
+    """Whether an option was chosen; the frame 0, which equals False, was."""
+    return value is not None and value is not False
 
 
 def _last_frame(frames: FrameSource) -> int:

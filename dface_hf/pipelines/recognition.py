@@ -125,7 +125,8 @@ class MicroExpressionRecognitionPipeline(Pipeline):
         forwarded = {"clip": inputs["clip"], "outputs": [], "explanations": []}
         if "pixel_values" not in inputs:
             return forwarded
-        for batch in inputs["pixel_values"].to(self.model.dtype).split(events_per_batch):
+        # Left in float32 whatever the model computes in: in bfloat16 a light pixel has steps of a grey level.
+        for batch in inputs["pixel_values"].split(events_per_batch):
             output = self.model(pixel_values=batch)
             forwarded["outputs"].append(output)
             if explain and output.get("action_ids") is not None and output.logits.isfinite().all():

@@ -160,7 +160,7 @@ class FacialActionTransferPipeline(MicroExpressionRecognitionPipeline):
         self, inputs: dict[str, Any], tokens: Tokens = "all", refine: int = REFINE
     ) -> dict[str, Any]:
         pair, onsets = inputs.pop("pixel_values"), inputs.pop("onsets")
-        read = self.model(pixel_values=pair.to(self.model.dtype))
+        read = self.model(pixel_values=pair)
         tokenizer = self.model.dface.tokenizer
         null = tokenizer.null_action_ids(pair[0, 0])
         ids = read.action_ids[0]
@@ -328,7 +328,7 @@ def read_picture(face: Any, name: str) -> np.ndarray:
     if isinstance(face, (str, os.PathLike)):
         face = _opened(os.fspath(face))
     if isinstance(face, Image.Image):
-        if face.mode.startswith("I;16"):
+        if face.mode.startswith("I") or face.mode == "F":
             return to_rgb(face, name)[..., 0]
         clear = face.mode in ("LA", "PA") or "transparency" in face.info
         return np.array(

@@ -139,13 +139,15 @@ def jpeg_like(frames: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     """The loss of JPEG without its coding: 8x8 cosine blocks rounded by the standard's luminance table.
 
     Args:
-        frames: (n, c, h, w) in [0, 1], h and w multiples of 8. Channels are treated alike (no chroma
-            subsampling).
+        frames: (n, c, h, w) in [0, 1]; beyond the edge the last pixels are repeated to whole blocks. Channels
+            are treated alike (no chroma subsampling).
         quality: (n,) in [1, 100], libjpeg's scaling of the table.
 
     Returns:
         (n, c, h, w), not clamped.
     """
+    height, width = frames.shape[-2:]
+    frames = F.pad(frames, (0, -width % 8, 0, -height % 8), mode="replicate")
     n, c, h, w = frames.shape
     factor = torch.where(quality < 50, 50 / quality.clamp_min(1), 2 - quality / 50)[:, None, None]
     table = (_LUMINANCE_TABLE * factor).clamp(1, 255)[:, None, :, None, :] / 255
@@ -154,7 +156,8 @@ def jpeg_like(frames: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     spectrum = torch.einsum("ui,ncyixj,vj->ncyuxv", basis, blocks, basis)
     table = table[:, None]
     spectrum = torch.round(spectrum / table) * table
-    return torch.einsum("ui,ncyuxv,vj->ncyixj", basis, spectrum, basis).reshape(n, c, h, w)
+    blocks = torch.einsum("ui,ncyuxv,vj->ncyixj", basis, spectrum, basis)
+    return blocks.reshape(n, c, h, w)[..., :height, :width]
 
 
 def _cosines() -> torch.Tensor:

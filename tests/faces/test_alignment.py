@@ -1,5 +1,7 @@
 """Detection, landmarks and the aligned crop."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -110,6 +112,21 @@ def test_no_face_where_there_is_none():
         assert detector.detect(cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)) == []
 
 
+def test_a_sliver_of_a_picture_shows_no_face():
+    assert make_detector().detect(np.zeros((4000, 3, 3), np.uint8)) == []
+    assert make_detector().detect(np.zeros((8, 4000), np.uint8)) == []
+
+
+def test_threads_do_not_mix_their_pictures(astronaut):
+    """The Space answers several requests at a time."""
+    detector = make_detector()
+    images = [astronaut, np.ascontiguousarray(astronaut[:, ::-1]), cv2.resize(astronaut, (700, 400))]
+    alone = [[face.box for face in detector.detect(image)] for image in images]
+    with ThreadPoolExecutor(len(images)) as pool:
+        rounds = [list(pool.map(detector.detect, images)) for _ in range(4)]
+    assert [[[face.box for face in found] for found in one] for one in rounds] == [alone] * 4
+
+
 def test_the_largest_face_comes_first(astronaut):
     image = np.full((512, 800, 3), 128, np.uint8)
     image[:, :512] = astronaut
@@ -119,7 +136,7 @@ def test_the_largest_face_comes_first(astronaut):
 
 
 def test_unknown_and_unavailable_detectors(tmp_path):
-    with pytest.raises(ValueError, match="'dlib' is unknown; choose from haar, yunet, mediapipe"):
+    with pytest.raises(ValueError, match="'dlib' is unknown; choose from haar, yunet"):
         make_detector("dlib")
     with pytest.raises(ClipError, match="no YuNet weights there"):
         make_detector("yunet", weights=tmp_path / "none.onnx")

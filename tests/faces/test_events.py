@@ -41,6 +41,15 @@ def test_a_short_clip_cut_around_its_event(portrait):
     assert interval_overlap(event, truth) >= 0.5 and abs(event[1] - truth[1]) / FPS <= 0.060
 
 
+def test_sensitivity_counts_in_a_short_clip_too(portrait):
+    frames, truth = portrait
+    short = frames[truth[0] - 6 : truth[2] + 8]
+    (usual,) = find_clip_events(short, fps=FPS).events
+    (event,) = find_clip_events(short, fps=FPS, sensitivity=2).events
+    assert keyframes(event) == keyframes(usual) and event.confidence > usual.confidence
+    assert find_clip_events(short, fps=FPS, sensitivity=0.05).events == []
+
+
 def test_a_still_clip_has_no_event_and_says_so(portrait):
     still = portrait[0][:40]
     found = find_clip_events(np.concatenate([still, still[::-1]]), fps=FPS)
@@ -111,7 +120,7 @@ def test_keyframes_that_cannot_be_are_refused(clip, given, told):
         ({"kinds": "micro"}, "choose from micro, macro"),
         ({"kinds": ()}, "kinds"),
         ({"faces": "most"}, "largest or all"),
-        ({"detector": "eyes"}, "haar, yunet, mediapipe"),
+        ({"detector": "eyes"}, "haar, yunet"),
         ({"sensitivity": 0}, "sensitivity"),
         ({"fps": 0}, "fps is 0"),
     ],

@@ -97,6 +97,18 @@ def test_lists_of_arrays_images_and_paths(tmp_path):
         open_frames([])
 
 
+def test_pictures_of_more_than_eight_bits_keep_their_greys():
+    light = np.full((20, 30), 30000)
+    little, big = Image.fromarray(light.astype(np.uint16)), light.astype(">u2").tobytes()
+    for picture in (little, Image.frombytes("I;16B", (30, 20), big), light.astype(">u2")):
+        (frame,) = open_frames([picture])
+        assert frame.image.shape == (20, 30, 3) and (frame.image == 30000 >> 8).all()
+    (frame,) = open_frames([Image.fromarray(np.full((20, 30), 0.5, np.float32))])
+    assert (frame.image == 128).all()
+    with pytest.raises(ClipError, match="number type int32; give uint8"):
+        open_frames([Image.fromarray(light.astype(np.int32))])
+
+
 def test_a_missing_camera_and_bad_options(tmp_path):
     with pytest.raises(ClipError, match="webcam:97: the camera cannot be opened"):
         open_frames("webcam:97")

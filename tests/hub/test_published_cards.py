@@ -200,6 +200,9 @@ def test_what_was_written_by_hand_stays(model, results, tmp_path):
     places = [card.index(words) for words in [*order, "## From the Hub"]]
     assert places == sorted(places) and "trust_remote_code=True" in card
     assert ModelCard(card).data.eval_results
+    (folder / "README.md").write_text(card + "\n## Later\n\nWritten below the push's last words.\n")
+    again = preview_card(folder, "ada/mine", True, results, Power(65))
+    assert "Written below" in again and again.count("## From the Hub") == 1
     (folder / "README.md").write_text(card)  # a card that comes back from the Hub gains nothing twice
     assert preview_card(folder, "ada/mine", True, results, Power(65)) == card
 

@@ -108,6 +108,29 @@ def test_gradients_reach_codebook_and_encoder_but_not_the_null_code(tokenizer, p
     assert tokenizer.spatial_encoder.layers[0].self_attn.q_proj.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("mode", ["continuous", "noise", "straight", "hard"])
+@pytest.mark.parametrize("identical", [1, 5])
+def test_the_gradient_of_identical_frames_is_as_large_as_that_of_noise(
+    tokenizer, pixel_values, mode, identical
+):
+    """A code of zeros must not become a key without direction, nor a batch of zeros be scaled by its RMS."""
+    tokenizer.train().quantizer.mode = mode
+
+    def gradient(pairs):
+        tokenizer.zero_grad()
+        output = tokenizer(pairs)
+        (output.loss + output.action_vectors.pow(2).mean()).backward()
+        found = [one.grad.flatten() for one in tokenizer.parameters() if one.grad is not None]
+        return torch.cat(found).norm().item()
+
+    onset = pixel_values[:, 0]
+    noisy = onset + 0.01 * torch.randn(onset.shape, generator=torch.Generator().manual_seed(2))
+    usual = gradient(torch.stack([onset, noisy], dim=1))
+    still = torch.arange(len(onset))[:, None, None, None] < identical
+    assert 0 < gradient(torch.stack([onset, torch.where(still, onset, noisy)], dim=1)) < 10 * usual
+    assert tokenizer.quantizer.running_rms > 0.5
+
+
 def test_gradient_checkpointing_gives_the_same_gradient(tokenizer, pixel_values):
     gradients = []
     for checkpointing in (False, True):

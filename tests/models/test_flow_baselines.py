@@ -147,6 +147,7 @@ def test_blocks_are_put_back_where_they_were():
     [
         ("htnet", {"patch_size": 5}, "grid of patches"),
         ("htnet", {"region_centers": ((0.1, 0.2),)}, "four pairs"),
+        ("htnet", {"image_size": 21, "depths": (1,)}, "image_size 21 cannot be halved"),
         ("ststnet", {"class_weights": (1.0, 2.0)}, "2 class_weights for 3 classes"),
         ("ststnet", {"dropout": 1.0}, "dropout"),
         ("ststnet", {"problem_type": "regression"}, "problem_type"),
@@ -155,6 +156,13 @@ def test_blocks_are_put_back_where_they_were():
 def test_wrong_configurations_are_refused(name, options, message):
     with pytest.raises(StrictDataclassClassValidationError, match=message):
         make(name, **options)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_half_precision_takes_the_pictures_of_the_processor(name):
+    model = make(name).eval()
+    wanted, found = model(pictures(model)).logits, model.to(torch.bfloat16)(pictures(model)).logits
+    assert found.dtype == torch.bfloat16 and torch.allclose(found.float(), wanted, atol=0.1)
 
 
 def test_a_picture_of_another_size_is_refused():

@@ -103,6 +103,8 @@ def test_bad_options_and_events(detect, portrait):
         ({"onset": 4}, "onset and offset go together"),
         ({"onset": 9, "offset": 4}, "not in order"),
         ({"onset": 4, "offset": 9, "whole_clip": True}, "choose one way"),
+        ({"onset": 0, "offset": 9, "whole_clip": True}, "choose one way"),
+        ({"onset": 0, "offset": 9, "events": []}, "choose one way"),
         ({"events": [{"onset": 4, "offset": 9}]}, "event 0 has no box"),
         ({"events": [{"onset": 9, "offset": 4, "box": [0, 0, 9, 9]}]}, "event 0: onset 9 and offset 4"),
         ({"events": [{"onset": 4, "offset": 9, "box": [0, 0, 0, 9]}]}, "give x, y, width and height"),

@@ -185,8 +185,21 @@ def test_a_clip_without_events(recognise, portrait):
 def test_half_precision(checkpoint, portrait):
     half = pipeline(TASK, model=str(checkpoint), dtype=torch.bfloat16)
     assert half.model.dtype == torch.bfloat16
+    given = []
+    half.model.register_forward_pre_hook(
+        lambda module, args, inputs: given.append(inputs.get("pixel_values")), with_kwargs=True
+    )
     (event,) = half(portrait[0], onset=45, apex=50, fps=30)["events"]
+    assert given[0].dtype == torch.float32  # bfloat16 would not tell neighbouring greys apart
     assert sum(event["attention"]) == pytest.approx(1, abs=1e-3) and strangers(event) == []
+
+
+def test_a_saved_pipeline_loads_like_the_checkpoint(recognise, portrait, tmp_path):
+    recognise.save_pretrained(tmp_path / "saved")
+    assert not list((tmp_path / "saved").glob("*.py"))
+    again = pipeline(TASK, model=str(tmp_path / "saved"))
+    options = dict(onset=45, apex=50, fps=30)
+    assert again(portrait[0], **options) == recognise(portrait[0], **options)
 
 
 def test_misspelt_options_and_bad_clips_are_refused(recognise, clip):

@@ -54,6 +54,14 @@ def test_jpeg_like_is_exact_at_the_top_and_like_real_jpeg_below():
     assert error[1] == pytest.approx(np.sqrt((real**2).mean()), rel=0.2)
 
 
+def test_jpeg_like_takes_any_size_and_leaves_whole_blocks_alone():
+    picture = torch.rand(1, 3, 29, 18, generator=torch.Generator().manual_seed(0))
+    quality = torch.tensor([60.0])
+    out = jpeg_like(picture, quality)
+    assert out.shape == picture.shape
+    assert torch.allclose(out[..., :24, :16], jpeg_like(picture[..., :24, :16], quality), atol=1e-5)
+
+
 def test_noise_bank_gives_white_noise_that_the_generator_determines():
     bank = NoiseBank(32, seed=5)
     draw = bank.draw(64, 3, torch.Generator().manual_seed(1))

@@ -8,16 +8,15 @@ same.
 """
 
 import os
-import pickle
 import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
+from ..weight_files import read_leaves
 from .configuration_ac4au import STRIDE, AC4AUConfig
 from .modeling_ac4au import AC4AUModel
 
@@ -86,7 +85,7 @@ def convert_mobilefacenet(path: str | os.PathLike, channels: str = "bgr") -> Bac
     if channels not in CHANNELS:
         raise ValueError(f"channels {channels!r} is unknown; choose {' or '.join(CHANNELS)}")
     path = os.fspath(path)
-    published, aside = _network(path, dict(_flatten(_load(path))))
+    published, aside = _network(path, read_leaves(path))
     config = _config(path, published)
     found = {f"backbone.{_our_name(name)}": (name, tensor) for name, tensor in published.items()}
     with torch.random.fork_rng(devices=[]):
@@ -156,36 +155,6 @@ def _check(path: str, found: dict[str, tuple[str, torch.Tensor]], expected: Stat
     missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
     if missing:
         raise ValueError(f"{path}: lacks the tensor of {missing[0]} ({len(missing)} are missing)")
-
-
-def _load(path: str) -> Any:
-    """The content of a file, as far as it can be read without running code."""
-    if not os.path.isfile(path):
-        raise ValueError(f"{path}: {'is a folder; give the file' if os.path.isdir(path) else 'no such file'}")
-    try:
-        if path.endswith(".safetensors"):
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # told below, in one line
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except pickle.UnpicklingError as error:
-        fix = "save the tensors alone, as in torch.save(model.state_dict(), path)"
-        raise ValueError(f"{path}: no state dict, or reading it could run code; {fix}") from error
-    except Exception as error:  # noqa: BLE001 - a broken file makes the loader raise anything
-        raise ValueError(f"{path}: damaged, or no file of weights ({type(error).__name__})") from error
-
-
-def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dictionaries with their dotted names."""
-    if not isinstance(tree, Mapping):
-        yield prefix.removesuffix("."), tree
-        return
-    for key, value in tree.items():
-        yield from _flatten(value, f"{prefix}{key}.")
 
 
 def _network(path: str, leaves: Mapping[str, Any]) -> tuple[State, tuple[str, ...]]:

@@ -22,6 +22,9 @@ from .configuration_dface_tokenizer import DFaceTokenizerConfig
 # Logit scale for unit-norm queries and keys: fixed in the reference, the learned part is in q_scale and
 # k_scale.
 ATTENTION_SCALE = 8.0
+# Queries and keys shorter than this are not stretched to unit length: a vector of zeros has no direction, and
+# the gradient of one would be its inverse length times too large. Those of trained weights are .1 to 20 long.
+SHORTEST = 1e-3
 
 
 def eager_attention_forward(
@@ -107,8 +110,8 @@ class DFaceTokenizerAttention(nn.Module):
             null = self.null_key_values.to(key.dtype).expand(key.shape[0], -1, -1, -1)
             key = torch.cat([null[:, :, 0::2], key], dim=2)
             value = torch.cat([null[:, :, 1::2], value], dim=2)
-        # Only the product of the two scales matters: one pass less over the keys.
-        query, key = F.normalize(query, dim=-1) * (self.q_scale * self.k_scale), F.normalize(key, dim=-1)
+        query, key = (F.normalize(states, dim=-1, eps=SHORTEST) for states in (query, key))
+        query = query * (self.q_scale * self.k_scale)  # only the product matters: a pass less over the keys
         output, weights = self._attend(query, key, value, position_bias, **kwargs)
         return self.o_proj(output.flatten(2)), weights
 

@@ -67,6 +67,11 @@ class DFaceReduction(nn.Module):
         return grid.flatten(2).transpose(1, 2)
 
 
+class DFaceActionProjection(nn.Linear):
+    """From codes to what the decoder reads. Of code 0 that is the bias, which begins with some direction: a
+    key of zero length would have none, and a wild gradient."""
+
+
 class DFaceTokenizerPreTrainedModel(PreTrainedModel):
     """Weight initialisation and loading shared by tokenizer models."""
 
@@ -113,6 +118,8 @@ class DFaceTokenizerPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.Linear):
             # A std of 0.02 would drown the tokens in the position embeddings at these widths.
             init.kaiming_uniform_(module.weight, a=5**0.5)
+            if isinstance(module, DFaceActionProjection):
+                init.copy_(module.bias, torch.linspace(-0.03, 0.03, len(module.bias)))
         elif isinstance(module, nn.Conv2d):
             # std 0.02 would shrink the signal a hundredfold through the ReLU convolutions of the reduction.
             init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -149,7 +156,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         self.encoding_maps = DFacePositionMaps(config) if mapped else nn.Identity()
         self.quantizer = DFaceQuantizer(config)
         self.decoding_maps = DFacePositionMaps(config) if mapped else nn.Identity()
-        self.action_projection = nn.Linear(config.code_dim, config.hidden_size)
+        self.action_projection = DFaceActionProjection(config.code_dim, config.hidden_size)
         self.token_position_bias = None if config.reference_compat else DFaceTokenPositionBias(config)
         self.decoder = DFaceTransformer(config, config.num_decoder_layers, axis="space", cross_attention=True)
         head = DFacePixelHead if config.decoder_head == "pixels" else DFaceWarpHead

@@ -56,13 +56,16 @@ class DFaceQuantizer(nn.Module):
         compress the lengths.
 
         In training the gradient goes through the batch's RMS. Against a constant, shrinking every vector
-        would always pay (less quantisation noise), and the running RMS would follow it down to nothing.
+        would always pay (less quantisation noise), and the running RMS would follow it down to nothing. A
+        batch of nothing but identical pairs has no RMS of its own: the running one stands in.
         """
         if not self.pinned:
             return vectors
         if not track:
             return self._compress(vectors / self.running_rms.clamp_min(1e-6).to(vectors.dtype))
-        rms = mean_over_ranks(vectors.float().pow(2).mean()).sqrt().clamp_min(1e-6)
+        square = mean_over_ranks(vectors.float().pow(2).mean())
+        # Clamped before the root, whose slope at zero is infinite.
+        rms = torch.where(square > 1e-12, square.clamp_min(1e-12).sqrt(), self.running_rms.to(square.dtype))
         with torch.no_grad():
             self.running_rms.lerp_(rms.to(self.running_rms.dtype), 1 - self.rms_momentum)
         return self._compress(vectors / rms.to(vectors.dtype))

@@ -1,14 +1,14 @@
-"""Read files of published weights without running code from them."""
+"""The parts of a file of published weights of D-FACE."""
 
 import os
-import pickle
 import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from ..weight_files import read_leaves
 
 State = dict[str, torch.Tensor]
 
@@ -45,7 +45,7 @@ def read_original(path: str | os.PathLike) -> OriginalWeights:
         ValueError: If the file cannot be read, would run code, or holds neither part or one of them twice.
     """
     path = os.fspath(path)
-    tensors = dict(_flatten(_load(path)))
+    tensors = read_leaves(path)
     prefixes = {kind: _prefix(path, kind, tensors) for kind in MARKS}
     if set(prefixes.values()) == {None}:
         count, marks = sum(map(torch.is_tensor, tensors.values())), " or ".join(MARKS.values())
@@ -60,49 +60,6 @@ def read_original(path: str | os.PathLike) -> OriginalWeights:
         else:
             aside.append(name.split(".")[0])
     return OriginalWeights(path, parts.get("tokenizer"), parts.get("classifier"), tuple(dict.fromkeys(aside)))
-
-
-def _load(path: str) -> Any:
-    """The content of a file, as far as it can be read without running code."""
-    if not os.path.isfile(path):
-        raise ValueError(f"{path}: {'is a folder; give the file' if os.path.isdir(path) else 'no such file'}")
-    if not os.path.getsize(path):
-        raise ValueError(f"{path}: the file is empty")
-    try:
-        if path.endswith(".safetensors"):
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # told below, in one line
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a broken file makes the loader raise anything
-        raise ValueError(f"{path}: {_reading_problem(path, error)}") from error
-
-
-def _reading_problem(path: str, error: Exception) -> str:
-    code = re.search(r"Unsupported (?:global|class): (?:GLOBAL )?(\S+)", str(error))
-    if isinstance(error, pickle.UnpicklingError) and code:
-        return (
-            f"holds the Python object {code[1]}, and reading it could run code; "
-            "save the tensors alone, as in torch.save(model.state_dict(), path)"
-        )
-    with open(path, "rb") as file:
-        start = file.read(2)
-    if start == b"PK" or start[:1] == b"\x80" or path.endswith(".safetensors"):
-        return "damaged or truncated, or no state dict; fetch or save the file again"
-    return "not a torch pickle; give the .pt file of the published weights"
-
-
-def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dictionaries with their dotted names."""
-    if not isinstance(tree, Mapping):
-        yield prefix.removesuffix("."), tree
-        return
-    for key, value in tree.items():
-        yield from _flatten(value, f"{prefix}{key}.")
 
 
 def _prefix(path: str, kind: str, tensors: Mapping[str, Any]) -> str | None:

@@ -149,6 +149,8 @@ class HTNetConfig(FlowBaselineConfig):
         centers = self.region_centers
         if centers is not None and [len(center) for center in centers] != [2, 2, 2, 2]:
             raise ValueError("region_centers must be four pairs (x, y)")
+        if centers is not None and self.image_size % 2:
+            raise ValueError(f"image_size {self.image_size} cannot be halved, as the four crops need it")
 
 
 __all__ = [
