@@ -64,6 +64,8 @@ def main() -> None:
     )
     if process.is_main_process:
         print(json.dumps(report, indent=2))
+        if absent := [label for label, count in report["per_class"].items() if not count]:
+            print(f"not learned for want of training clips: {', '.join(absent)}")
         print(f"saved in {options.output}/model")
 
 

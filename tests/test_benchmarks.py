@@ -75,15 +75,35 @@ def test_recipe_ablation(tmp_path, monkeypatch, capsys):
     assert set(kept) == {"full-recipe-0", "16-x-9-0"}
     rows = [kept[name]["row"]["perplexity"] for name in ("16-x-9-0", "full-recipe-0")]
     assert float(variant[3]) == pytest.approx(rows[0] - rows[1], abs=1e-3)
+    for name in ("subject, tokens", "subject, chance"):  # what a row lacks is measured without training again
+        assert 0 < kept["16-x-9-0"]["row"].pop(name) < 1
+    (tmp_path / "work" / "16-x-9-0" / "checkpoints").rename(tmp_path / "trained")
     (tmp_path / "work" / "full-recipe-0").rename(tmp_path / "elsewhere")  # what is finished is read back
     for name, one in kept.items():  # even from a time when some settings did not exist
         assert one["settings"]["recipe"].pop("adversary_weight") == 0
         assert one["settings"]["model"].pop("context_codebook_size") == 0
         (tmp_path / "work" / f"{name}.json").write_text(json.dumps(one))
     assert ablation("4") == table and not (tmp_path / "work" / "full-recipe-0").exists()
+    assert not (tmp_path / "work" / "16-x-9-0" / "checkpoints").exists()
     with pytest.raises(ValueError, match="full-recipe-0.json was made with another recipe"):
         ablation("5")
     torch.set_num_threads(threads)
+
+
+def test_a_second_codebook_has_columns_of_its_own(tmp_path):
+    script = runpy.run_path(str(EXAMPLES / "benchmarks/recipe_ablation.py"))
+    pairs = script["BenchmarkPairs"](tmp_path / "none", tmp_path / "kept", smoke=True)
+    config = script["MODEL"] | script["VARIANTS"]["second codebook"].model
+    tokenizer = dface_hf.DFaceTokenizerModel(dface_hf.DFaceTokenizerConfig(**config)).eval()
+    tokenizer.context.quantizer.running_rms.fill_(1e-3)  # beyond the null code's reach
+    columns = script["wanted"](tokenizer.config, pairs)
+    own = columns.pop(script["second_codebook"])
+    known = dict.fromkeys(sum(columns.values(), []), 7.0)
+    row = script["measured"](tokenizer, pairs, known)
+    assert {name: row[name] for name in known} == known and list(row) == [*known, *own]
+    assert max(row[name] for name in own) <= 1 and 0 < row[own[-1]]
+    added = script["additions"]({script["FULL"]: [known], "second codebook": [row, row]})
+    assert added == {"second codebook": {name: pytest.approx(row[name]) for name in own}}
 
 
 def test_each_ablation_changes_the_recipe_and_can_be_built():

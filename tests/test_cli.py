@@ -274,7 +274,7 @@ def test_an_8k_video(dface, portrait, tmp_path):
         (("--onset", -3, "--apex", 4), "onset -3"),
         (("--fps", 0), "fps is 0"),
         (("--device", "nonsense"), "device 'nonsense' cannot be used"),
-        (("--detector", "eyes"), "'eyes' is unknown; choose from haar, yunet, mediapipe"),
+        (("--detector", "eyes"), "'eyes' is unknown; choose from haar, yunet"),
         (("--json", "/nowhere/x.json"), "the folder /nowhere does not exist"),
         (("--csv", "no/x.csv"), "does not exist; create it first"),
         (("--plot", "no/x.png"), "does not exist; create it first"),

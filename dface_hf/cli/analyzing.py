@@ -10,7 +10,7 @@ from rich.markup import escape
 from dface_hf import AC4AU_CHECKPOINT, DEFAULT_CHECKPOINT
 from dface_hf.faces.video import VIDEOS
 
-from .app import Detector, Device, Model, Stabilise, app, complain, console, in_one_line
+from .app import Detector, Device, Fps, Model, Stabilise, app, complain, console, in_one_line
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
@@ -25,7 +25,7 @@ def analyze(
     onset: Annotated[int | None, typer.Option(help="Onset frame, counted from 0; with --apex.")] = None,
     apex: Annotated[int | None, typer.Option(help="Apex frame, counted from 0.")] = None,
     offset: Annotated[int | None, typer.Option(help="Offset frame, if known.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Recording rate; needed for image folders.")] = None,
+    fps: Fps = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="Write results as JSON; - for stdout.")
     ] = None,
@@ -35,17 +35,24 @@ def analyze(
     model: Model = DEFAULT_CHECKPOINT,
     device: Device = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Events that go through the model at once.")] = 32,
-    faces: Annotated[str, typer.Option(help="largest or all.")] = "largest",
+    faces: Annotated[str, typer.Option(help="largest or all; no effect with --onset.")] = "largest",
     detector: Detector = "haar",
-    sensitivity: Annotated[float, typer.Option(min=0.01, help="Larger finds more events.")] = 1.0,
-    macro: Annotated[bool, typer.Option("--macro", help="Also report longer expressions.")] = False,
+    sensitivity: Annotated[
+        float, typer.Option(min=0.01, help="Larger finds more events; no effect with --onset.")
+    ] = 1.0,
+    macro: Annotated[
+        bool, typer.Option("--macro", help="Also report longer expressions; no effect with --onset.")
+    ] = False,
     stabilise: Stabilise = None,
     action_units: Annotated[
         bool, typer.Option("--action-units", help="Also read each event's action units.")
     ] = False,
     units_model: Annotated[
         str,
-        typer.Option(help="AC4AU checkpoint that reads them: folder or Hub id.", show_default="ac4au-mini"),
+        typer.Option(
+            help="AC4AU checkpoint that reads them: folder or Hub id; implies --action-units.",
+            show_default="ac4au-mini",
+        ),
     ] = AC4AU_CHECKPOINT,
     explain: Annotated[
         bool, typer.Option("--explain/--no-explain", help="Tell what moves, and which tokens matter.")
@@ -63,7 +70,7 @@ def analyze(
     options = dict(onset=onset, apex=apex, offset=offset, fps=fps, faces=faces, sensitivity=sensitivity)
     options |= dict(detector=make_detector(detector), batch_size=batch_size, explain=explain)
     options |= {} if stabilise is None else {"stabilised": stabilise}
-    options |= dict(kinds=("micro", "macro") if macro else ("micro",), return_images=True)
+    options |= dict(kinds=("micro", "macro") if macro else ("micro",), return_images=bool(plot))
     recognise = load_recogniser(model, device)
     if action_units or units_model != AC4AU_CHECKPOINT:
         recognise = with_action_units(recognise, load_unit_detector(units_model, device))

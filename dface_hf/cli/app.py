@@ -26,8 +26,15 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 Model = Annotated[
     str, typer.Option("--model", help="Checkpoint: folder or Hub id.", show_default="dface-mini")
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …")]
-Detector = Annotated[str, typer.Option(help="Face detector: haar, yunet or mediapipe.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; cpu by default.")]
+Fps = Annotated[
+    float | None,
+    typer.Option(help="Frames a second; 25 for image folders if not given; replaces a video's own."),
+]
+Detector = Annotated[
+    str,
+    typer.Option(help="Face detector: haar, yunet or mediapipe; yunet:FILE, mediapipe:FILE for own weights."),
+]
 Stabilise = Annotated[
     bool | None,
     typer.Option(
@@ -100,7 +107,7 @@ def in_one_line(error: Exception) -> str:
     """What an error says; with its kind where it is none that was foreseen."""
     if os.environ.get("DFACE_DEBUG"):
         raise error
-    known = isinstance(error, (ValueError, OSError, ImportError))
+    known = isinstance(error, (ValueError, OSError, ImportError, FloatingPointError))
     hint = "" if known else f" ({type(error).__name__}; set DFACE_DEBUG=1 for the traceback)"
     return f"{' '.join(str(error).split()) or type(error).__name__}{hint}"
 

@@ -103,14 +103,19 @@ def _tell_rows(rows: dict[str, object]) -> None:
 def convert(
     original: Annotated[Path, typer.Argument(help="File of the published weights (.pt).")],
     output: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
-    image_size: Annotated[int, typer.Option(min=1, help="Side of the training images in pixels.")] = 256,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the training images in pixels.", show_default="256")
+    ] = None,
     classifier: Annotated[Path | None, typer.Option(help="File of the classifier's weights.")] = None,
     num_labels: Annotated[int | None, typer.Option(min=1, help="Number of classes, to be checked.")] = None,
     labels: Annotated[str | None, typer.Option(help="Class names in the order of the logits: a,b,c.")] = None,
     preset: Annotated[str, typer.Option(help="dface, lapa or mobilefacenet.")] = "dface",
     channels: Annotated[
-        str, typer.Option(help="Order of colours a mobilefacenet was trained with: bgr or rgb.")
-    ] = "bgr",
+        str | None,
+        typer.Option(
+            help="Order of colours a mobilefacenet was trained with: bgr or rgb.", show_default="bgr"
+        ),
+    ] = None,
 ) -> None:
     """Turn weights of the published D-FACE, of LAPA, or of a MobileFaceNet, into a checkpoint folder.
 
@@ -124,9 +129,13 @@ def convert(
         classes = {"--classifier": classifier, "--num-labels": num_labels, "--labels": labels}
         if given := [name for name, value in classes.items() if value is not None]:
             raise ValueError(f"{given[0]} is about a classifier; leave it out with --preset {preset}")
-        return _convert_backbone(original, output, channels)
+        if image_size is not None:
+            raise ValueError(f"--image-size is told by the weights; leave it out with --preset {preset}")
+        return _convert_backbone(original, output, channels or "bgr")
+    if channels is not None:
+        raise ValueError(f"--channels is about a mobilefacenet; leave it out with --preset {preset}")
     names = None if labels is None else [name.strip() for name in labels.split(",")]
-    conversion = convert_original(original, image_size, preset, classifier, num_labels, names)
+    conversion = convert_original(original, image_size or 256, preset, classifier, num_labels, names)
     told = write_converted(conversion, output)
     config = told["tokenizer"]
     rows = {

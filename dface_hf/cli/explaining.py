@@ -10,7 +10,7 @@ import typer
 from dface_hf import AC4AU_CHECKPOINT
 from dface_hf.faces.video import VIDEOS
 
-from .app import Device, app, checkpoint_name, console
+from .app import Device, Fps, app, checkpoint_name, console
 
 MODELS = ("ac4au",)
 
@@ -33,7 +33,7 @@ def explain(
     whole_clip: Annotated[
         bool, typer.Option("--whole-clip", help="A clip is one event: do not look for events in it.")
     ] = False,
-    fps: Annotated[float | None, typer.Option(help="Recording rate; needed for image folders.")] = None,
+    fps: Fps = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the placement of clips.")] = 0,
     device: Device = None,
 ) -> None:

@@ -132,7 +132,7 @@ def train(
         str, typer.Option(help="Class scheme, as in dface_hf.actions.CLASS_SCHEMES.")
     ] = "default4",
     pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on, without --data.")] = 24000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over them, fixed beforehand.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over clips or pairs, fixed beforehand.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips a step and process.")] = 64,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="At its peak.")] = 2e-4,
     train_tokenizer: Annotated[
@@ -199,7 +199,10 @@ def _train_on_data(sources, output: Path, options: dict, share: float, resume: b
         encoder = TextEncoder.from_pretrained(text_encoder)
         made = build_classifier(load_model(tokenizer, DFaceTokenizerModel), scheme, encoder)
     config = TrainConfig(**options)
-    return train_on_clips(made, clips, output, config, share, resume=resume, report_to=report_to)
+    report = train_on_clips(made, clips, output, config, share, resume=resume, report_to=report_to)
+    for label in (label for label, count in report["per_class"].items() if not count):
+        _tell(f"  [yellow]not learned[/] {escape(label)}: it has no training clip")
+    return report
 
 
 def _synthetic_line(identities, fields: Path | None, share: float) -> str:

@@ -10,7 +10,7 @@ import typer
 from dface_hf import DEFAULT_CHECKPOINT
 from dface_hf.faces.video import VIDEOS
 
-from .app import Detector, Device, Model, app, console
+from .app import Detector, Device, Fps, Model, app, console
 
 MOVING = (*VIDEOS, ".gif")
 REST = 0.3  # seconds of rest before and after the action
@@ -41,7 +41,7 @@ def transfer(
     onset: Annotated[int | None, typer.Option(help="Onset frame, counted from 0; with --apex.")] = None,
     apex: Annotated[int | None, typer.Option(help="Apex frame, counted from 0.")] = None,
     offset: Annotated[int | None, typer.Option(help="Offset frame, if known.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Recording rate; needed for image folders.")] = None,
+    fps: Fps = None,
     model: Model = DEFAULT_CHECKPOINT,
     device: Device = None,
     detector: Detector = "haar",
@@ -81,7 +81,7 @@ def magnify(
     offset: Annotated[
         int | None, typer.Option(help="Frame at which the action is over.", show_default="found")
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Recording rate; needed for image folders.")] = None,
+    fps: Fps = None,
     detector: Detector = "haar",
     sensitivity: Annotated[float, typer.Option(min=0.01, help="Larger finds more events.")] = 1.0,
 ) -> None:

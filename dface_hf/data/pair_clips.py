@@ -116,11 +116,19 @@ def keyframe_clips(rows: Iterable[Mapping[str, Any]]) -> PairClips:
 
     Args:
         rows: Rows of `CLIP_FEATURES` with embedded frames, aligned crops of one size.
+
+    Raises:
+        ValueError: Clips of several sizes; the message names the first that differs.
     """
     frames, who = [], []
     for row in tqdm(rows, desc="reading clips", unit="clip", leave=False):
         frames.append([np.asarray(row["frames"][row[key]].convert("RGB")) for key in ("onset", "apex")])
         who.append(f"{row['corpus']}/{row['subject']}")
+        first, here = (pair[0].shape[:2] for pair in (frames[0], frames[-1]))
+        if here != first:
+            told = f"has frames of {here[1]}x{here[0]} px, those before it {first[1]}x{first[0]}"
+            name = f"{row['corpus']}/{row['clip_id']}"
+            raise ValueError(f"clip {name} {told}; prepare all corpora with one --size")
     onset = np.stack([first for first, _ in frames])
     stable = np.stack([stabilise(*pair).apex for pair in frames])
     identity = np.unique(who, return_inverse=True)[1]

@@ -33,7 +33,7 @@ RECIPE = 1
 """Raised whenever the pictures or rows change, so that an older run is not continued."""
 CLIPS_PER_PART = 8
 HIDDEN = ".prepare"
-REPORT_COLUMNS = ("row", "clip", "status", "message")
+REPORT_COLUMNS = ("row", "clip", "status", "reason")
 
 
 @dataclass(frozen=True)
@@ -148,22 +148,30 @@ def _claim(
     """Make the folder, or make sure that it holds a run of the same options; clear what is half-done."""
     known = {"recipe": RECIPE, "corpus": listing.corpus, "shards": shard[1], **asdict(cutting)}
     known |= {"clips": len(listing.clips), "annotation": _digest(listing.clips)}
-    plan = output / HIDDEN / "options.json"
+    # Looked for first, and made after the plan: of several shards that start at once, none sees data alone.
+    plan, held = output / HIDDEN / "options.json", (output / "data").exists()
     if plan.exists():
         before = json.loads(plan.read_text(encoding="utf-8"))
         for name in known:
             if before.get(name) != known[name]:
                 was = f"{name} {before.get(name)}, not {known[name]}"
                 raise ValueError(f"{output}: holds a run with {was}; give the same options or another folder")
-    elif (output / "data").exists():
+    elif held:
         raise ValueError(f"{output}: holds data that no run of prepare left; give another folder")
-    for folder in (state, output / "data"):
-        folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(state)
     for partial in state.glob("*.partial*"):
         partial.unlink(missing_ok=True)
     if not plan.exists():
-        write_text(plan, json.dumps(known, indent=2) + "\n")
         write_text(output / "README.md", _card(listing, cutting))
+        write_text(plan, json.dumps(known, indent=2) + "\n")
+    _make_folder(output / "data")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder}: cannot be made ({error.strerror}); give another folder") from error
 
 
 def _digest(clips: Sequence[CorpusClip]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets, load_dataset, load_from_disk
 
 from dface_hf.actions import ClassScheme, get_class_scheme
@@ -81,7 +82,11 @@ def open_clips(source: str | Path | Sequence[str]) -> IterableDataset:
 
 
 def _open(source: str | Path | Sequence[str]) -> IterableDataset:
-    files = parquet_files(source) if isinstance(source, str | Path) else list(source)
+    if isinstance(source, str | Path):
+        files = parquet_files(source)
+        _check_whole(files)
+    else:
+        files = list(source)
     if files:
         return load_dataset("parquet", data_files=files, split="train", streaming=True)
     try:
@@ -93,6 +98,16 @@ def _open(source: str | Path | Sequence[str]) -> IterableDataset:
         missing = "" if Path(source).exists() else "no such folder here, and from the Hub: "
         raise ValueError(f"{source}: {missing}{' '.join(str(error).split())}") from error
     raise ValueError(f"{source}: no .parquet file in it, and no dataset of `save_to_disk`")
+
+
+def _check_whole(files: Sequence[str]) -> None:
+    for file in files:
+        try:
+            pq.read_metadata(file)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{file}: no whole Parquet file; copy it again, or remove it and run the same `dface prepare`"
+            ) from error
 
 
 def _as_stream(found: Dataset | DatasetDict) -> IterableDataset:
@@ -118,7 +133,8 @@ def read_frame(row: Mapping[str, Any], index: int) -> np.ndarray:
             frame = PIL.Image.open(io.BytesIO(frame["bytes"]) if frame["bytes"] else frame["path"])
         return np.asarray(frame.convert("RGB"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name}: frame {index} cannot be read: {error}") from error
+        told = "it is no picture" if isinstance(error, PIL.UnidentifiedImageError) else error
+        raise ValueError(f"{name}: frame {index} cannot be read: {told}; prepare the clip again") from error
 
 
 def labelled_clips(sources: Sequence[str | Path], scheme: ClassScheme | str) -> LabelledClips:

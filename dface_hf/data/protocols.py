@@ -1,7 +1,8 @@
 """Who is held out when: leave one subject out, k-fold by subject, leave one corpus out, folds inside folds.
 
 A subject is a (corpus, subject) pair: "01" of one corpus is nobody else's "01". The MEGC 2019 composite
-evaluation (See et al., 2019) is `leave_one_subject_out` over the rows of its three corpora together.
+evaluation (See et al., 2019) is `leave_one_subject_out` over the clips that
+`dface_hf.data.select_composite` takes of its three corpora together.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 
-PROTOCOLS = ("loso", "kfold", "lodo")
-"""Leave one subject out, k-fold by subject, leave one dataset (corpus) out."""
+COMPOSITE = "composite"
+PROTOCOLS = ("loso", "kfold", "lodo", COMPOSITE)
+"""Leave one subject out, k-fold by subject, leave one dataset (corpus) out, MEGC2019's composite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ def make_folds(
     Raises:
         ValueError: Unknown protocol, or a table that it cannot split.
     """
-    if protocol == "loso":
+    if protocol in ("loso", COMPOSITE):
         return leave_one_subject_out(corpora, subjects)
     if protocol == "kfold":
         return subject_k_fold(corpora, subjects, k, seed)

@@ -13,9 +13,10 @@ import PIL.Image
 import torch
 import torch.nn.functional as F
 
+from dface_hf.faces.images import IMAGE_SUFFIXES, to_rgb
 from dface_hf.synthesis import NuisanceConfig, PairBatch, PairSampler, faces_from_images, load_fields
 
-from .pair_clips import PairClips
+from .pair_clips import PairClips, resized
 from .synthetic_me import emotion_pairs
 
 #: What is left between two frames after stabilisation and brightness matching, at the noise of a 128 px crop.
@@ -233,8 +234,7 @@ class VideoPairs:
         return StoredPairs(onset, apex, None, None)
 
     def _frames(self, pixels: np.ndarray) -> torch.Tensor:
-        frames = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-        return F.interpolate(frames, size=(self.size, self.size), mode="area")
+        return resized(torch.from_numpy(pixels).permute(0, 3, 1, 2), self.size)
 
 
 def aligned_faces(folder: str | Path, size: int = 64) -> torch.Tensor:
@@ -244,15 +244,14 @@ def aligned_faces(folder: str | Path, size: int = 64) -> torch.Tensor:
         ValueError: If the folder holds no image, or one cannot be read or is not square; the message names
             it.
     """
-    files = sorted(
-        path for path in Path(folder).glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg")
-    )
+    files = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise ValueError(f"{folder}: no .png or .jpg image; give a folder of aligned face crops")
+        told = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise ValueError(f"{folder}: no image ({told}); give a folder of aligned face crops")
     faces = []
     for path in files:
         try:
-            faces.append(faces_from_images([np.asarray(PIL.Image.open(path).convert("RGB"))], size))
+            faces.append(faces_from_images([to_rgb(PIL.Image.open(path), path.name)], size))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
     return torch.cat(faces)

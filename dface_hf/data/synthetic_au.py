@@ -9,6 +9,7 @@ scores on these corpora are scores on synthetic data.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,14 @@ from dface_hf.synthesis import (
 )
 from dface_hf.synthesis.seeds import seed_of, seeded
 from dface_hf.synthesis.timing import jitter_labels
+from dface_hf.whole_files import write_text
 
 from .clip import CLIP_FEATURES
 from .synthetic_me import LICENSE, ClipPlan, draw_sides, field_weights, png_bytes
 
 RECIPE = 1
 """Raised whenever the pictures of a seed change, so that no stale cache is read."""
+RECIPE_FILE = "recipe.json"
 COMBINATIONS = (
     "1+2:5 1:2 2:2 1+4:1 1+2+5:2 5:2 4:5 4+7:2 7:2 6+12:3 6:1 6+7+12:1 12:3 ~12:1 9:3 4+9:1 10:3 14:3 ~14:2 "
     "15:3 15+17:2 17:3"
@@ -125,7 +128,7 @@ def synthetic_au(
 def write_au_corpora(
     folder: str | Path, clips: int | None = None, size: int = 128, takes: int = 1
 ) -> list[str]:
-    """All corpora as folders of Parquet files; those that are there stay as they are.
+    """All corpora as folders of Parquet files; those that are there and were made so stay as they are.
 
     Args:
         folder: Of the folders.
@@ -135,20 +138,36 @@ def write_au_corpora(
 
     Returns:
         The folders, as `open_clips` takes them.
+
+    Raises:
+        ValueError: A corpus is there that was made otherwise.
     """
     folders = []
     for take, name in itertools.product(range(takes), AU_CORPORA):
         path = Path(folder) / (f"{name}-{take}" if take else name) / "clips.parquet"
         folders.append(str(path.parent))
+        seed = AU_CORPORA[name].seed + TAKE * take
+        count = AU_CORPORA[name].clips if clips is None else clips
+        made_so = {"recipe": RECIPE, "clips": count, "seed": seed, "size": size}
         if path.is_file():
+            _check_recipe(path.parent, made_so)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        seed = AU_CORPORA[name].seed + TAKE * take
+        write_text(path.parent / RECIPE_FILE, json.dumps(made_so) + "\n")
         made = synthetic_au(name, clips, seed, size, cache_dir=str(Path(folder) / ".cache"))
         partial = path.with_name(".clips.partial")
         made.to_parquet(partial)
         partial.rename(path)
     return folders
+
+
+def _check_recipe(folder: Path, wanted: dict[str, int]) -> None:
+    file = folder / RECIPE_FILE
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    other = [key for key in wanted if found.get(key) != wanted[key]]
+    told = (f"{key} {found.get(key, 'unknown')}, not {wanted[key]}" for key in other)
+    if differs := "; ".join(told):
+        raise ValueError(f"{folder}: made with {differs}: remove the folder, or take another")
 
 
 def plan_units(corpus: str, clips: int, seed: int) -> list[ClipPlan]:

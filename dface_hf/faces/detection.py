@@ -1,4 +1,4 @@
-"""Where are the faces: one small interface over OpenCV's cascades and YuNet."""
+"""Where are the faces: one small interface over OpenCV's cascades, YuNet and MediaPipe."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ SCALE_STEP = 1.15  # of the search for faces of all sizes
 SMALLEST = 24  # pixels of the smallest face that the cascade knows
 YUNET_REPOSITORY = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+MEDIAPIPE_FILE = "blaze_face_short_range.tflite"
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,7 @@ class YuNetDetector:
         max_side: int = 640,
         threshold: float = 0.7,
     ) -> None:
-        path = os.fspath(weights) if weights is not None else _download(repo_id, filename)
-        if not os.path.isfile(path):
-            raise ClipError(
-                path, "no YuNet weights there", "give the path of a face_detection_yunet_*.onnx file"
-            )
+        path = _weights_file("YuNet", weights, repo_id, filename)
         self.max_side = max_side
         try:
             self._model = cv2.FaceDetectorYN.create(path, "", (max_side, max_side), threshold)
@@ -196,7 +193,72 @@ def _face_of_row(row: np.ndarray, scale: float) -> Face:
     return Face(tuple(values[:4]), float(row[14]), (eyes[0], eyes[1]), tuple(mouth))
 
 
-def _download(repo_id: str, filename: str) -> str:
+class MediaPipeDetector:
+    """MediaPipe's face detector (BlazeFace: Bazarevsky et al., 2019); needs the package ``mediapipe``.
+
+    Args:
+        weights: Path of the .tflite file; without it, the file is fetched from the Hub.
+        repo_id: Hub repository that holds it; MediaPipe itself publishes none.
+        filename: Name of the file there.
+        threshold: Least score, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike | None = None,
+        repo_id: str | None = None,
+        filename: str = MEDIAPIPE_FILE,
+        threshold: float = 0.5,
+    ) -> None:
+        try:
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+        except ImportError as error:
+            fix = 'pip install "dface-hf[mediapipe]"'
+            raise ImportError(f"the detector mediapipe cannot be loaded ({error}); {fix}") from error
+        path = _weights_file("MediaPipe", weights, repo_id, filename)
+        self._package: Any = mediapipe
+        self._lock = threading.Lock()  # one picture at a time goes through the task
+        try:
+            base = BaseOptions(model_asset_path=path)
+            options = vision.FaceDetectorOptions(base, min_detection_confidence=threshold)
+            self._model = vision.FaceDetector.create_from_options(options)
+        except (OSError, RuntimeError, ValueError) as error:
+            told = f"MediaPipe cannot read these weights ({error})"
+            raise ClipError(path, told, f"download {MEDIAPIPE_FILE} again") from error
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Faces of an (H, W, 3) RGB or (H, W) grey uint8 image, the largest first."""
+        rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image)
+        picture = self._package.Image(image_format=self._package.ImageFormat.SRGB, data=rgb)
+        with self._lock:
+            found = self._model.detect(picture).detections
+        return largest_first([_face_of_detection(one, rgb.shape[1], rgb.shape[0]) for one in found])
+
+
+def _face_of_detection(detection: Any, width: int, height: int) -> Face:
+    """A detection of MediaPipe: the box in pixels; points, relative to the image, are the subject's right and
+    left eye, nose, mouth and ears."""
+    box = detection.bounding_box
+    points = [(point.x * width, point.y * height) for point in detection.keypoints]
+    eyes, score = sorted(points[:2]), float(detection.categories[0].score)
+    pixels = tuple(map(float, (box.origin_x, box.origin_y, box.width, box.height)))
+    return Face(pixels, score, (eyes[0], eyes[1]), points[3])
+
+
+def _weights_file(
+    detector: str, weights: str | os.PathLike | None, repo_id: str | None, filename: str
+) -> str:
+    """The file of a detector's weights: that of the path, else fetched from the Hub."""
+    if weights is None and repo_id is None:
+        raise ClipError(filename, f"no {detector} weights given", "pass weights=PATH, or repo_id of the Hub")
+    path = os.fspath(weights) if weights is not None else _download(detector, repo_id, filename)
+    if not os.path.isfile(path):
+        raise ClipError(path, f"no {detector} weights there", f"give the path of a file like {filename}")
+    return path
+
+
+def _download(detector: str, repo_id: str, filename: str) -> str:
     from huggingface_hub import hf_hub_download
 
     try:
@@ -204,24 +266,27 @@ def _download(repo_id: str, filename: str) -> str:
     except Exception as error:  # the Hub client raises many kinds: offline, missing, gated, proxy
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClipError(
-            f"{repo_id}/{filename}", f"YuNet weights not fetched ({reason})", "pass weights=PATH"
+            f"{repo_id}/{filename}", f"{detector} weights not fetched ({reason})", "pass weights=PATH"
         ) from error
 
 
-DETECTORS = {"haar": HaarDetector, "yunet": YuNetDetector}
+DETECTORS = {"haar": HaarDetector, "yunet": YuNetDetector, "mediapipe": MediaPipeDetector}
 
 
 def make_detector(name: str = "haar", **options: Any) -> FaceDetector:
     """A face detector by name.
 
     Args:
-        name: ``"haar"`` (in OpenCV) or ``"yunet"`` (weights by path or from the Hub).
+        name: ``"haar"`` (in OpenCV), ``"yunet"`` or ``"mediapipe"`` (an extra); weights of the last two may
+            follow a colon, as in ``"mediapipe:blaze_face_short_range.tflite"``.
         **options: Arguments of the detector's class.
 
     Raises:
         ValueError: An unknown name.
+        ImportError: The detector's package is missing.
         ClipError: Its weights are missing or broken.
     """
-    if name not in DETECTORS:
+    kind, _, weights = name.partition(":")
+    if kind not in DETECTORS or (weights and kind == "haar"):
         raise ValueError(f"face detector {name!r} is unknown; choose from {', '.join(DETECTORS)}")
-    return DETECTORS[name](**options)
+    return DETECTORS[kind](**options | ({"weights": weights} if weights else {}))

@@ -125,12 +125,20 @@ def _stop(frames: FrameSource, onset: int, offset: int | None) -> int:
     """The frame after the last one shown."""
     if offset is not None and not 0 <= onset < offset:
         raise ClipError(frames.name, f"onset {onset}, offset {offset}", "frames count from 0, onset < offset")
-    if frames.frame_count is None:
-        frames.frame_count = sum(1 for _ in frames)
     seconds = LENGTH if offset is None else AROUND
-    stop = min(frames.frame_count, (onset if offset is None else offset) + 1 + round(seconds * frames.fps))
+    stop = _end(frames, (onset if offset is None else offset) + 1 + round(seconds * frames.fps))
     if onset + 1 >= stop:
         raise ClipError(frames.name, f"nothing follows the onset {onset}", "choose an earlier frame")
+    return stop
+
+
+def _end(frames: FrameSource, stop: int) -> int:
+    """`stop`, or the number of frames where there are fewer: a file that was cut off claims too many."""
+    stop = min(stop, frames.frame_count or stop)
+    try:
+        frames.read([max(stop - 1, 0)])
+    except ClipError:  # the search for it has counted the frames
+        return min(stop, frames.frame_count or stop)
     return stop
 
 

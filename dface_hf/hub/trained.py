@@ -77,7 +77,7 @@ def train_on_clips(
         without descriptions) and the `subjects`, or None.
 
     Raises:
-        ValueError: If a class has no training clip while classes are balanced, or no subject is left.
+        ValueError: If no subject is left.
     """
     held_out = _held_out(clips.subjects, validation_share, config.seed)
     train, test = clips.rows(~held_out), clips.rows(held_out)

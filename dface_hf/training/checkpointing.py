@@ -64,6 +64,8 @@ def write_folder(target: str | Path, fill: Callable[[str], None], everyone: bool
     """
     target, state = Path(target), PartialState()
     partial = target.with_name(f".{target.name}.partial")
+    if state.is_main_process:
+        _restore(target)
     with writing(target, partial):
         if state.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
@@ -74,9 +76,24 @@ def write_folder(target: str | Path, fill: Callable[[str], None], everyone: bool
     state.wait_for_everyone()
     if state.is_main_process:
         if target.exists():
-            _remove(target)
+            target.rename(_aside(target))
         partial.rename(target)
+        shutil.rmtree(_aside(target), ignore_errors=True)
     state.wait_for_everyone()
+
+
+def _aside(target: Path) -> Path:
+    """Where the old folder is while the new one takes its name."""
+    return target.with_name(f".{target.name}.before")
+
+
+def _restore(target: Path) -> None:
+    """Put an old folder back that a killed run had moved aside and not replaced."""
+    aside = _aside(target)
+    if target.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+    elif aside.exists():
+        aside.rename(target)
 
 
 def _remove(folder: Path) -> None:

@@ -127,6 +127,7 @@ def _plan(table: ClipTable, candidates, config: CrossValidationConfig, folds: li
     plan = {"scheme": table.scheme.name, "labels": list(table.scheme.labels)}
     plan |= {"protocol": config.protocol, "folds": len(folds), "seeds": list(config.seeds)}
     plan |= {"k": config.k} if config.protocol == "kfold" else {}
+    plan |= {"composite": table.composite} if table.composite else {}
     plan |= {"oracle": config.oracle, "keyframes reselected for training": table.moved}
     plan |= {"data": table.fingerprint, "resamples": config.resamples}
     plan["models"] = {candidate.name: candidate.describe() for candidate in candidates}
@@ -137,8 +138,10 @@ def check_output(output: str | Path, resume: bool) -> None:
     """Refuse a folder that holds a run, unless it is to go on: before clips are read, which takes its time.
 
     Raises:
-        ValueError: It holds one.
+        ValueError: It holds one, or is a file.
     """
+    if Path(output).exists() and not Path(output).is_dir():
+        raise ValueError(f"{output}: is a file; give a folder, which need not exist")
     if (Path(output) / PLAN).is_file() and not resume:
         raise ValueError(f"{output} holds a run; give --resume to go on with it, or another folder")
 
@@ -182,10 +185,12 @@ def _outcomes(
 def _write_logs(
     output: Path, row: str, outcome: Outcome, table: ClipTable, seeds: Sequence[int], first: bool
 ) -> None:
+    """Logs as MEGC has them, where a clip does not repeat its subject's name."""
     infix = "" if first else f"{row}-"
+    names = [(corpus, subject, clip.removeprefix(f"{subject}/")) for corpus, subject, clip in table.names]
     truth = table.clips.labels.tolist()
     for seed, run in zip(seeds, outcome.predicted.tolist(), strict=False):  # some make one run only
-        found = [Prediction(*name, *both) for name, *both in zip(table.names, truth, run, strict=True)]
+        found = [Prediction(*name, *both) for name, *both in zip(names, truth, run, strict=True)]
         write_log(output / f"predictions-{infix}seed{seed}.txt", found)
 
 

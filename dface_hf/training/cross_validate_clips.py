@@ -15,8 +15,18 @@ import PIL.Image
 from tqdm import tqdm
 
 from dface_hf.actions import ClassScheme, get_class_scheme
-from dface_hf.data import LabelledClips, PairClips, keyframe_clips, labelled_clips, open_clips
+from dface_hf.data import (
+    Composite,
+    LabelledClips,
+    PairClips,
+    check_composite,
+    keyframe_clips,
+    labelled_clips,
+    open_clips,
+    select_composite,
+)
 from dface_hf.data.clip import NamedClips
+from dface_hf.data.megc2019 import SCHEME
 from dface_hf.data.prepared_clips import read_frame
 from dface_hf.faces.flow import optical_flow
 from dface_hf.faces.reselection import reselect_keyframes
@@ -37,6 +47,7 @@ class ClipTable(NamedClips):
         keyframes: (n, 3) of the clips to train on; `annotated` where keyframes were not selected anew.
         sources: The datasets.
         left_out: Clips that are not in the table, each with `corpus`, `clip` and `reason`.
+        composite: How much of MEGC2019's composite this is; empty where the table is about something else.
     """
 
     clips: LabelledClips
@@ -47,6 +58,7 @@ class ClipTable(NamedClips):
     keyframes: np.ndarray
     sources: tuple[str, ...]
     left_out: tuple[dict[str, str], ...] = ()
+    composite: str = ""
 
     @property
     def reselected(self) -> bool:
@@ -60,7 +72,8 @@ class ClipTable(NamedClips):
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The clips in the schema, read anew; `dface_hf.data.prepared_clips.read_frame` decodes frames."""
-        return _rows_with_a_class(self.sources, self.scheme)
+        names, found = set(self.names), _rows_with_a_class(self.sources, self.scheme)
+        return (row for row in found if tuple(row[column] for column in NAMES) in names)
 
     @cached_property
     def flows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +91,9 @@ class ClipTable(NamedClips):
         return state.hexdigest()[:16]
 
 
-def read_clips(sources: Sequence[str | Path], scheme: ClassScheme | str, reselect: bool = False) -> ClipTable:
+def read_clips(
+    sources: Sequence[str | Path], scheme: ClassScheme | str, reselect: bool = False, composite: bool = False
+) -> ClipTable:
     """Read prepared datasets.
 
     Args:
@@ -86,11 +101,15 @@ def read_clips(sources: Sequence[str | Path], scheme: ClassScheme | str, reselec
         scheme: Class scheme or its name.
         reselect: Train on the pair of frames near the annotated keyframes that differs most
             (`dface_hf.faces.reselection`).
+        composite: Take the clips of MEGC2019's composite only: some have a class and are not in it.
 
     Raises:
-        ValueError: Unknown scheme, no dataset of clips, none with a class, or a clip that comes twice.
+        ValueError: Unknown scheme, no dataset of clips, none with a class, a clip that comes twice, or for
+            the composite another scheme than its own.
     """
     scheme = get_class_scheme(scheme)
+    if composite and scheme.name != SCHEME:
+        raise ValueError(f"the composite has the classes of {SCHEME}, not of {scheme.name}")
     clips = labelled_clips(sources, scheme)
     names: dict[tuple[str, str, str], str] = {}
     left_out = [one for source in sources for one in _skipped_by_prepare(source)]
@@ -112,7 +131,38 @@ def read_clips(sources: Sequence[str | Path], scheme: ClassScheme | str, reselec
         clips, scheme, tuple(names), np.array(annotated), clips.pairs, np.array(annotated),
         tuple(map(str, sources)), tuple(left_out),
     )  # fmt: skip
+    table = _part_of_composite(table) if composite else table
     return _with_other_keyframes(table) if reselect else table
+
+
+def _part_of_composite(table: ClipTable) -> ClipTable:
+    """The clips of MEGC2019's composite; the others are listed with those left out."""
+    columns = [*NAMES, "emotion"]
+    rows = [row for source in table.sources for row in open_clips(source).select_columns(columns)]
+    chosen = select_composite(rows)
+    inside = {tuple(rows[i][column] for column in NAMES) for i in chosen.rows}
+    kept = np.array([name in inside for name in table.names])
+    if not kept.any():
+        raise ValueError(f"{', '.join(table.sources)}: no clip of casme2, samm or smic; prepare these three")
+    reason = "not in the composite of MEGC2019"
+    outside = [
+        {"corpus": corpus, "clip": clip, "reason": reason}
+        for (corpus, _, clip), one in zip(table.names, kept, strict=True)
+        if not one
+    ]
+    clips, keyframes = table.clips.rows(kept), table.annotated[kept]
+    names = tuple(name for name in table.names if name in inside)
+    part = replace(table, clips=clips, names=names, left_out=(*table.left_out, *outside))
+    part = replace(part, training=clips.pairs, annotated=keyframes, keyframes=keyframes)
+    return replace(part, composite=_told(chosen))
+
+
+def _told(composite: Composite) -> str:
+    try:
+        check_composite(composite)
+    except ValueError as error:
+        return f"incomplete: {error}"
+    return f"complete: {len(composite)} clips, counts as published"
 
 
 def _with_other_keyframes(table: ClipTable) -> ClipTable:

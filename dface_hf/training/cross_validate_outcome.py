@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dface_hf.data.protocols import Fold
+from dface_hf.whole_files import whole_file
 
 from .cross_validate_clips import ClipTable
 from .fold_ensemble import FoldRecipe, FoldResult, train_folds
@@ -33,9 +34,8 @@ class Outcome:
 
     def save(self, path: Path) -> None:
         """Write a .npz file; it appears under its name when it is complete."""
-        partial = path.with_name(f".{path.name}.partial.npz")
-        np.savez(partial, **{name: value for name, value in vars(self).items() if value is not None})
-        partial.replace(path)
+        with whole_file(path) as partial:
+            np.savez(partial, **{name: value for name, value in vars(self).items() if value is not None})
 
     @classmethod
     def load(cls, path: Path) -> Outcome:

@@ -147,7 +147,7 @@ class _Run:
         """Do one optimiser step and return what the progress bar shows."""
         if self.config.first_amplitude:
             self.stream.amplitude = self.config.amplitude_at(step)
-        if step == self.config.continuous_steps:
+        if step == self.config.continuous_steps and self.config.codebook_from_data:
             self._initialise_codebooks(step)
         for quantizer in self.tokenizer.quantizers:
             quantizer.mode = self.config.mode_at(step)

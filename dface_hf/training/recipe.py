@@ -22,6 +22,8 @@ class PretrainConfig:
         grad_clip: Largest norm of the gradient.
         ema_decay: Of the moving average of the weights, which is then what is published; 0 for none.
         continuous_steps: First steps without quantisation.
+        codebook_from_data: After them, start the codebooks by k-means on vectors of the stream; otherwise
+            they start at random.
         hard_share: Share of the run, at its end, in which decoder and codebook train on the codewords
             themselves.
         commitment_weight: Weight of the distance between vectors and their codewords in that last part, in
@@ -61,6 +63,7 @@ class PretrainConfig:
     grad_clip: float = 0.3
     ema_decay: float = 0.0
     continuous_steps: int = 600
+    codebook_from_data: bool = True
     hard_share: float = 0.6
     commitment_weight: float = 0.25
     revive_every: int = 100

@@ -91,9 +91,8 @@ def train_heads(
         The model, in evaluation mode; with `ema_decay` its average.
 
     Raises:
-        ValueError: If there are no clips, a class of the model has none while classes are balanced, the
-            tokenizer is to be trained on tokens, or the run in `output_dir` was made with other clips or
-            another recipe, or would be overwritten.
+        ValueError: If there are no clips, the tokenizer is to be trained on tokens, or the run in
+            `output_dir` was made with other clips or another recipe, or would be overwritten.
         FloatingPointError: If the loss is no number.
     """
     if not len(train):
@@ -223,18 +222,10 @@ class _Run:
 
 
 def class_weights(labels: torch.Tensor, id2label: dict[int, str]) -> tuple[float, ...]:
-    """Return inverse class frequencies with mean 1 over the clips.
-
-    Raises:
-        ValueError: If a class has no clip.
-    """
+    """Return inverse class frequencies with mean 1 over the clips; 1 for a class that has no clip."""
     counts = torch.bincount(labels, minlength=len(id2label)).tolist()
-    empty = [id2label[index] for index, count in enumerate(counts) if not count]
-    if empty:
-        raise ValueError(
-            f"no training clip of class {', '.join(empty)}; drop the class or turn balancing off"
-        )
-    return tuple(len(labels) / (len(counts) * count) for count in counts)
+    present = sum(count > 0 for count in counts)
+    return tuple(len(labels) / (present * count) if count else 1.0 for count in counts)
 
 
 @torch.no_grad()

@@ -77,8 +77,11 @@ class AC4AURow:
     source: str = ""
 
     def describe(self) -> dict[str, Any]:
-        started = {} if self.backbone is None else {"backbone": self.source}
-        return {"recipe": asdict(self.recipe), "config": self.config.to_diff_dict()} | started
+        told = {"recipe": asdict(self.recipe), "config": self.config.to_diff_dict()}
+        if self.backbone is None:
+            return told
+        weights = round(sum(float(value.double().sum()) for value in self.backbone.values()), 6)
+        return told | {"backbone": {"source": self.source, "sum of weights": weights}}
 
     def run(self, clips, fold, seed, folder) -> np.ndarray:
         model = train_units(self.config, clips, fold.train, self.recipe, seed, folder, self.backbone)

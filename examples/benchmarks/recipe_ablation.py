@@ -8,16 +8,20 @@
 Each variant pretrains a small tokenizer (64 px) on the same pairs in the same order from the same seed, and
 is measured on the micro pairs of the token benchmark (examples/benchmarks/tokens.py, columns 1, 2, 2r and 3:
 mean F1 of 15 action units that a linear probe reads from tokens and from vectors before the codebook), by its
-codebook, by the share of code 0 where something acts and where nothing does, and by how far two faces that do
-the same get the same tokens. Runs go on where they stopped; each result is a file in --work, which is read
-back. The probe of columns 2 and 2r meets another origin; a tokenizer trained with --fields has met both.
-Differences within the spread of the seeds say nothing.
+codebook, by the share of code 0 where something acts and where nothing does, by how far two faces that do the
+same get the same tokens, and by how well a probe tells 20 subjects apart, beside chance. Of a second
+codebook: R2 of the head's drift in a linear read-out of its codes, where nothing acts, and the F1 of the
+units from these codes alone (column 1). Runs go on where they stopped; each result is a file in --work, which
+is read back, and completed from the finished tokenizer where it lacks a column. The probe of columns 2 and 2r
+meets another origin; a tokenizer trained with --fields has met both. Differences within the spread of the
+seeds say nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -30,9 +34,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dface_hf import DFaceTokenizerConfig, DFaceTokenizerModel
-from dface_hf.analysis import tokens
+from dface_hf.analysis import probes, tokens
 from dface_hf.analysis.tables import Rows, markdown_table
-from dface_hf.analysis.token_benchmark import columns_of, view_results
+from dface_hf.analysis.token_benchmark import columns_of, probe_results, view_results
+from dface_hf.analysis.token_context import context_of, drift_read_out
 from dface_hf.data import MixedPairs, pretraining_mix
 from dface_hf.data.benchmark_pairs import NEEDED, BenchmarkPairs
 from dface_hf.data.streams import residual_nuisances
@@ -50,6 +55,8 @@ UNSTABILISED = RESIDUAL.but(drift=0.7, rotation=0.5, scale=0.004)
 CAMERA = ("drift", "rotation", "scale", "gain", "offset", "tilt", "jpeg_share", "blink", "blur")
 NO_CAMERA = RESIDUAL.but(noise=(0.0, 0.0), **dict.fromkeys(CAMERA, 0.0))
 UNAUGMENTED = RESIDUAL.but(geometry=0.0, tone=0.0, mirror=0.0)
+
+Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def without(name: str) -> Variant:
 VARIANTS = {
     FULL: Variant(),
     "no warm-up": Variant(recipe={"continuous_steps": 10}),
+    "codebook starts at random": Variant(recipe={"codebook_from_data": False}),
     "no twins, no agreement": Variant(recipe={"twins": False, "agreement_weight": 0.0, "swap_share": 0.0}),
     "no agreement": without("agreement_weight"),
     "no swap": without("swap_share"),
@@ -116,28 +124,39 @@ class Ablation:
         # One at a time: a stream keeps some hundred MB of pairs.
         self.stream = lru_cache(maxsize=1)(self._stream)
 
-    def result(self, name: str, seed: int) -> dict[str, float]:
-        """The numbers of a variant, from its file if it is finished."""
+    def result(self, name: str, seed: int) -> Row:
+        """The numbers of a variant, from its file as far as they are there."""
         path = self.work / f"{folder_name(name)}-{seed}.json"
         model, recipe = self._configs(VARIANTS[name], seed)
         settings = self._settings(VARIANTS[name], model, recipe)
-        if path.is_file():
-            kept = json.loads(path.read_text())
-            told = kept["settings"]
-            told["recipe"] = as_told(told["recipe"], asdict(PretrainConfig()))
-            told["model"] = as_told(told["model"], DFaceTokenizerConfig().to_dict())
-            if changed := [key for key in settings if settings[key] != told[key]]:
-                raise ValueError(f"{path} was made with another {', '.join(changed)}; give another --work")
+        kept = self._kept(path, settings)
+        if kept["row"].keys() >= set().union(*wanted(model, self.pairs).values()):
             return kept["row"]
+        start, folder = perf_counter(), path.with_suffix("")
+        if kept["row"]:
+            tokenizer = DFaceTokenizerModel.from_pretrained(folder / "model").eval()
+        else:
+            # A curriculum draws pairs of its own: its amplitude is part of what a stream is known by.
+            stream = self.stream(seed, recipe.first_amplitude, tuple(VARIANTS[name].pairs.items()))
+            tokenizer = pretrain(model, stream, recipe, folder, resume=True).eval()
+            kept["seconds"]["pretraining"] = perf_counter() - start
         start = perf_counter()
-        # A curriculum draws pairs of its own: its amplitude is part of what a stream is known by.
-        stream = self.stream(seed, recipe.first_amplitude, tuple(VARIANTS[name].pairs.items()))
-        tokenizer = pretrain(model, stream, recipe, path.with_suffix(""), resume=True).eval()
-        trained = perf_counter()
-        row = measured(tokenizer, self.pairs)
-        seconds = {"pretraining": trained - start, "measuring": perf_counter() - trained}
-        write_json(path, {"row": row, "seconds": seconds, "settings": settings})
+        row = measured(tokenizer, self.pairs, kept["row"])
+        kept["seconds"]["measuring"] = kept["seconds"].get("measuring", 0) + perf_counter() - start
+        write_json(path, {"row": row, "seconds": kept["seconds"], "settings": settings})
         return row
+
+    def _kept(self, path: Path, settings: dict) -> dict:
+        """What a file holds of a finished variant: nothing yet where there is none."""
+        if not path.is_file():
+            return {"row": {}, "seconds": {}}
+        kept = json.loads(path.read_text())
+        told = kept["settings"]
+        told["recipe"] = as_told(told["recipe"], asdict(PretrainConfig()))
+        told["model"] = as_told(told["model"], DFaceTokenizerConfig().to_dict())
+        if changed := [key for key in settings if settings[key] != told[key]]:
+            raise ValueError(f"{path} was made with another {', '.join(changed)}; give another --work")
+        return kept
 
     def _configs(self, variant: Variant, seed: int) -> tuple[DFaceTokenizerConfig, PretrainConfig]:
         steps = self.options.steps
@@ -161,24 +180,61 @@ class Ablation:
         return pretraining_mix(SIZE, seed, asked.faces, asked.fields, *sizes, folder, **dict(pairs))[0]
 
 
-def measured(tokenizer: DFaceTokenizerModel, pairs: BenchmarkPairs) -> dict[str, float]:
-    """What the tokens of a tokenizer say of micro pairs."""
-    read = cache(partial(tokens.represent, tokenizer))
-    found = view_results(pairs, columns_of(pairs), read, ["micro"], VIEWS)
-    row = {
-        f"{VIEWS[view]} {key.split()[0]}": one.macro_f1 for view in found for key, one in found[view].items()
+def wanted(config: DFaceTokenizerConfig, pairs: BenchmarkPairs) -> dict[Callable, list[str]]:
+    """What is measured of a tokenizer: each function with the columns that it fills, in order."""
+    units = [f"{view} {column}" for view in VIEWS.values() for column in columns_of(pairs)]
+    found = {
+        action_units: units,
+        codebook: ["perplexity", "dead codes", "null, acting", "null, still", "agreement"],
+        subjects: ["subject, tokens", "subject, vectors", "subject, chance"],
     }
+    second = {second_codebook: ["drift across, context", "drift up and down, context", "units, context"]}
+    return found | (second if config.context_codebook_size else {})
+
+
+def measured(tokenizer: DFaceTokenizerModel, pairs: BenchmarkPairs, row: Row) -> Row:
+    """A row, completed by what it lacks of what the tokens of a tokenizer say of micro pairs."""
+    read = cache(partial(tokens.represent, tokenizer))
+    for measure, columns in wanted(tokenizer.config, pairs).items():
+        if not row.keys() >= set(columns):
+            row = row | dict(zip(columns, measure(tokenizer, read, pairs), strict=True))
+    return row
+
+
+def action_units(tokenizer: DFaceTokenizerModel, read: Callable, pairs: BenchmarkPairs) -> list[float]:
+    """What a probe reads, by view and column of the token benchmark."""
+    found = view_results(pairs, columns_of(pairs), read, ["micro"], VIEWS)
+    return [one.macro_f1 for view in VIEWS for one in found[view].values()]
+
+
+def codebook(tokenizer: DFaceTokenizerModel, read: Callable, pairs: BenchmarkPairs) -> list[float]:
+    """How the codebook is used, and whether two faces that do the same get the same tokens."""
     entries = tokenizer.config.codebook_size
     acting, same, still = (
         read(pairs.clips(f"fitted-procedural-test{kind}", "micro")).ids for kind in ("", "-same", "-still")
     )
     use = tokens.codebook_use(acting, entries)
-    row |= {"perplexity": use["perplexity"], "dead codes": use["dead_codes"]}
-    row |= {"null, acting": use["null_share"], "null, still": float((still == 0).mean())}
-    return row | {"agreement": tokens.token_agreement(same[::2], same[1::2], entries)["corrected"]}
+    agreement = tokens.token_agreement(same[::2], same[1::2], entries)["corrected"]
+    nulls = [use["null_share"], float((still == 0).mean())]
+    return [use["perplexity"], use["dead_codes"], *nulls, agreement]
 
 
-def differences(results: dict[str, list[dict[str, float]]]) -> Rows:
+def subjects(tokenizer: DFaceTokenizerModel, read: Callable, pairs: BenchmarkPairs) -> list[float]:
+    """How well the face is told from tokens and from vectors, and by chance."""
+    clips = pairs.clips("fitted-procedural-test-subjects", "micro")
+    features = read(clips).features
+    found = [probes.subject_probe(features[view], clips.identity) for view in VIEWS]
+    return [*(accuracy for accuracy, _ in found), found[0][1]]
+
+
+def second_codebook(tokenizer: DFaceTokenizerModel, read: Callable, pairs: BenchmarkPairs) -> list[float]:
+    """What the context codes say of the head's drift and of action units."""
+    drift = drift_read_out(tokenizer, pairs.procedural_faces("test"), 128 if pairs.smoke else 2048)
+    units = probe_results(pairs, ["1"], partial(context_of, tokenizer), ["micro"])["1 micro"]
+    return [*drift, units.macro_f1]
+
+
+def differences(results: dict[str, list[Row]]) -> Rows:
     """The full recipe's numbers, their spread over seeds, and what each variant adds to them."""
     full = results[FULL]
     rows = {FULL: mean_of(full)}
@@ -193,7 +249,16 @@ def differences(results: dict[str, list[dict[str, float]]]) -> Rows:
     return rows
 
 
-def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
+def additions(results: dict[str, list[Row]]) -> Rows:
+    """The columns that the full recipe does not have, as they are."""
+    rows = {
+        name: {key: value for key, value in mean_of(found).items() if key not in results[FULL][0]}
+        for name, found in results.items()
+    }
+    return {name: row for name, row in rows.items() if row}
+
+
+def mean_of(rows: list[Row]) -> Row:
     """Mean of each column."""
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
@@ -241,7 +306,7 @@ def main() -> None:
             print(f"{path} is absent: what needs it is left out")
     ablation = Ablation(options)
     names = list(dict.fromkeys([FULL, *(options.variant or VARIANTS)]))
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    results: dict[str, list[Row]] = {name: [] for name in names}
     runs = tqdm([(seed, name) for seed in options.seeds for name in names], unit="variant")
     for seed, name in runs:
         runs.set_description(f"{name}, seed {seed}")
@@ -249,6 +314,8 @@ def main() -> None:
     title = f"{options.steps} steps of {options.batch_size} pairs, {SIZE} px, seeds {options.seeds}"
     print(f"\n**The full recipe, and the difference of each variant from it: {title}**\n")
     print(markdown_table(differences(results)))
+    if added := additions(results):
+        print(f"\n**What the full recipe does not have, as it is**\n\n{markdown_table(added)}")
 
 
 if __name__ == "__main__":

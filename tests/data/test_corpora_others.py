@@ -1,6 +1,8 @@
 """Readers of the other corpora: their sheets, quirks and counts; long videos; folders that are no release."""
 
+import re
 from collections import Counter
+from zipfile import ZipFile
 
 import pytest
 
@@ -119,6 +121,31 @@ def test_an_old_spreadsheet_is_asked_for_in_the_new_form(tmp_path):
         read_corpus("casme3", tmp_path)
 
 
+def test_a_sheet_may_be_a_csv_file_and_is_preferred_to_an_old_one(tmp_path):
+    (tmp_path / "CAS(ME)3_part_A_v2.xls").write_bytes(b"\xd0\xcf\x11\xe0")
+    rows = [CASME3_HEADER, ("spNO.1", "a", 5, 8, 12, "R4", "III", "disgust")]
+    lines = [";".join(map(str, row)) for row in rows]
+    (tmp_path / "cas(me)3_part_A_ME_label_JpgIndex_v2.csv").write_text("\r\n".join(lines))
+    (row,) = read_annotations("casme3", tmp_path)
+    assert (row.name, row.onset, row.apex, row.offset, row.action_units) == ("spNO.1/a", 5, 8, 12, "R4")
+    with pytest.raises(ValueError, match=r"dos.xls: .xls cannot be read; open it and save it as .xlsx"):
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "CASME2-coding-dos.xls").write_bytes(b"\xd0\xcf\x11\xe0")
+        read_corpus("casme2", tmp_path / "b")
+
+
+def test_the_size_that_a_sheet_states_is_not_believed(tmp_path):
+    casme3(tmp_path / "a", [("spNO.1", "a", 5, 8, 12, "R4", "III", "disgust")])
+    (path,) = (tmp_path / "a").iterdir()
+    (tmp_path / "b").mkdir()
+    with ZipFile(path) as whole, ZipFile(tmp_path / "b" / path.name, "w") as other:
+        for name in whole.namelist():
+            text = whole.read(name)
+            other.writestr(name, re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1"', text))
+    (row,) = read_annotations("casme3", tmp_path / "b")
+    assert (row.name, row.emotion) == ("spNO.1/a", "disgust")
+
+
 def test_casme_pads_some_of_its_names(tmp_path):
     rows = [(1, "EP01_12", None, "tense", 46, 59, None, 86, None, "4"),
             (2, "EP01_1", None, "Disgust", 2, 5, 7, 9, None, 9)]  # fmt: skip
@@ -216,11 +243,54 @@ def test_own_clips_with_metadata(tmp_path):
     assert "no such file" in found.skipped[0].reason and "unknown emotion 'glee'" in found.skipped[1].reason
 
 
+HEADER = "file_name,subject,emotion,onset,apex,offset"
+
+
+def test_a_file_with_several_expressions_has_a_row_for_each(tmp_path):
+    frames(tmp_path / "b", range(1, 13))
+    cells = ("1,3,5", "6,8,9", "6,9,11")
+    rows = [f"b,anna,{word},{keys}" for word, keys in zip(("happy", "sad", "fear"), cells, strict=True)]
+    (tmp_path / "metadata.csv").write_text("\n".join([HEADER, *rows]))
+    clips = read_corpus("folder", tmp_path).clips
+    assert [clip.clip_id for clip in clips] == ["b@1", "b@6#3", "b@6#4"]
+
+
+@pytest.mark.parametrize("comma", ";\t")
+def test_metadata_may_come_from_any_spreadsheet_program(tmp_path, comma):
+    folder = tmp_path / "Änne 1"
+    frames(folder, range(1, 13))
+    rows = "\r\n".join([HEADER, "Änne 1,Änne,Happiness,1,3,5", ""]).replace(",", comma)
+    (tmp_path / "metadata.csv").write_bytes(rows.encode("utf-8-sig"))
+    (clip,) = read_corpus("folder", tmp_path).clips
+    assert (clip.subject, clip.emotion, clip.apex) == ("Änne", "happiness", 3)
+    (tmp_path / "metadata.csv").write_bytes(rows.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"metadata.csv: is not in UTF-8 \(byte 45\); save it as CSV UTF-8"):
+        read_corpus("folder", tmp_path)
+
+
+def test_own_clips_in_splits(tmp_path):
+    for name in ("train/a", "test/b", "validation/surprise/c", "disgust/e"):
+        frames(tmp_path / name, range(1, 13))
+    (tmp_path / "validation" / "f.mp4").touch()
+    (tmp_path / "train" / "metadata.csv").write_text(f"{HEADER}\na,anna,happy,1,3,5\n")
+    (tmp_path / "test" / "metadata.csv").write_text(f"{HEADER}\nb,bert,fear,1,3,5\nd,dora,fear,1,3,5\n")
+    found = read_corpus("folder", tmp_path)
+    assert [(clip.clip_id, clip.emotion, clip.row) for clip in found.clips] == [
+        ("disgust/e", "disgust", None),
+        ("train/a", "happiness", 2),
+        ("validation/surprise/c", "surprise", None),
+        ("test/b", "fear", 2),
+    ]
+    assert [(one.clip, one.row) for one in found.skipped] == [("validation/f.mp4", None), ("test/d", 3)]
+
+
 def test_own_clips_in_folders_named_by_emotion(tmp_path):
     (tmp_path / "surprise").mkdir()
     write_video(tmp_path / "surprise" / "x.mp4", moving_face(), 25)
-    (clip,) = read_corpus("folder", tmp_path).clips
-    assert (clip.emotion, clip.subject, clip.offset) == ("surprise", "x", len(moving_face()) - 1)
+    frames(tmp_path / "anger" / "x", range(1, 9))
+    other, clip = read_corpus("folder", tmp_path).clips
+    assert (clip.emotion, clip.subject, clip.offset) == ("surprise", "surprise/x", len(moving_face()) - 1)
+    assert other.subject == "anger/x", "a name that repeats in another folder is not the same person"
     assert clip.notes[0] == "no subject given; the clip counts as a subject of its own"
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="neither a metadata.csv"):

@@ -1,5 +1,8 @@
 import json
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
@@ -111,3 +114,23 @@ def test_an_apex_outside_its_clip_is_named(tmp_path):
         labelled_clips([tmp_path], "composite3")
     with pytest.raises(ValueError, match="look-alike/c0 has no frame 40"):
         ParquetPairs([tmp_path], SIZE, keyframe_share=1.0).sample(1, 0)
+
+
+def test_what_cannot_be_read_is_named(prepared, tmp_path):
+    found = rows(2, frames=9)
+    found[1]["frames"] = [frame.resize((16, 16)) for frame in found[1]["frames"]]
+    Dataset.from_list(found, features=CLIP_FEATURES).to_parquet(tmp_path / "sizes" / "a.parquet")
+    with pytest.raises(ValueError, match="look-alike/c1 has frames of 16x16 px, .* before it 32x32; prepare"):
+        labelled_clips([tmp_path / "sizes"], "composite3")
+    whole = next(Path(prepared).rglob("*.parquet"))
+    table = pq.read_table(whole)
+    broken = table.to_pylist()
+    broken[0]["frames"][2]["bytes"] = b"no picture"
+    (tmp_path / "picture").mkdir()
+    pq.write_table(pa.Table.from_pylist(broken, table.schema), tmp_path / "picture" / "a.parquet")
+    with pytest.raises(ValueError, match="frame 2 cannot be read: it is no picture; prepare the clip again"):
+        labelled_clips([tmp_path / "picture"], "composite3")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "a.parquet").write_bytes(whole.read_bytes()[:500])
+    with pytest.raises(ValueError, match="half/a.parquet: no whole Parquet file; copy it again"):
+        open_clips(tmp_path / "half")

@@ -160,7 +160,7 @@ def test_what_cannot_be_used_is_reported_with_its_row(tmp_path, load):
     (folder / "gone" / "img5.jpg").unlink()
     done = prepare("casme2", root, tmp_path / "out", size=32)
     assert load(tmp_path / "out")["clip_id"] == ["sub01/good"]
-    told = {(row["row"], row["clip"]): row["message"] for row in report(tmp_path / "out")}
+    told = {(row["row"], row["clip"]): row["reason"] for row in report(tmp_path / "out")}
     assert "no face found" in told["3", "sub01/faceless"] and "img3.jpg" in told["3", "sub01/faceless"]
     assert "img5.jpg: not a readable image" in told["4", "sub01/torn"]
     assert "apex frame 5 is missing" in told["5", "sub01/gone"]
@@ -191,6 +191,29 @@ def test_a_root_without_anything_to_use_is_an_error(tmp_path):
         with pytest.raises(ValueError, match=next(iter(options))):
             prepare("casme2", tmp_path, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_ends_before_its_first_part_can_be_continued(release, tmp_path, monkeypatch):
+    def fails(path, text):
+        raise OSError(f"{path}: cannot be written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["dface_hf.data.prepare"], "write_text", fails)
+        with pytest.raises(OSError, match="cannot be written"):
+            prepare("casme2", release, tmp_path / "out", size=32, frames="keyframes")
+    assert prepare("casme2", release, tmp_path / "out", size=32, frames="keyframes").clips == CLIPS
+
+
+def test_a_place_that_cannot_be_written_is_named(release, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file/\S+: cannot be made \(Not a directory\); give another folder"):
+        prepare("casme2", release, tmp_path / "file", size=32)
+
+
+def test_of_many_shards_some_are_empty(release, tmp_path):
+    options = ["--root", str(release), "--out", str(tmp_path), "--frames", "keyframes", "--size", "32"]
+    result = CliRunner().invoke(app, ["prepare", "casme2", *options, "--shard", f"{CLIPS + 1}/{CLIPS + 1}"])
+    assert result.exit_code == 0 and "0 clips, 0 skipped" in result.stderr
 
 
 def test_grey_frames_and_cropped_faces(tmp_path, load):

@@ -1,9 +1,19 @@
 import re
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 
-from dface_hf.data import MixedPairs, RepeatedPairs, VideoPairs, pretraining_mix, pretraining_pairs
+from dface_hf import DFaceImageProcessor
+from dface_hf.data import (
+    MixedPairs,
+    RepeatedPairs,
+    VideoPairs,
+    aligned_faces,
+    pretraining_mix,
+    pretraining_pairs,
+)
 from dface_hf.data.pair_clips import render_clips
 
 
@@ -45,6 +55,30 @@ def test_a_mix_leaves_streams_without_a_range_alone(faces):
     stream.amplitude = (1.0, 2.0)
     assert videos.amplitude is None and stream.streams[1].amplitude == (1.0, 2.0)
     assert MixedPairs([(videos, 1.0)]).amplitude is None
+
+
+def test_real_pairs_are_shrunk_as_at_inference(faces):
+    clips = render_clips(pretraining_pairs(48, 0, identities=faces), 1)
+    processor = DFaceImageProcessor(size={"height": 20, "width": 20})
+    seen = processor([clips.onset[0], clips.apex[0]], return_tensors="pt").pixel_values[0]
+    pairs = VideoPairs(clips, 20).sample(4, 0)
+    for pair in zip(pairs.onset, pairs.apex, strict=True):
+        found = torch.stack(pair)
+        apart = min(float((found.flip(-1) - seen).abs().max()), float((found - seen).abs().max()))
+        assert apart <= 1.01 / 255
+
+
+def test_identities_of_any_kind_of_picture(tmp_path):
+    frame = np.full((40, 40, 3), 200, np.uint8)
+    for name in ("a.png", "b.webp", "c.bmp", "d.tif"):
+        PIL.Image.fromarray(frame).save(tmp_path / name)
+    PIL.Image.fromarray(np.full((40, 40), 200 * 256, np.uint16)).save(tmp_path / "deep.tiff")
+    (tmp_path / "notes.txt").write_text("none")
+    found = aligned_faces(tmp_path, 32)
+    assert found.shape == (5, 3, 32, 32) and (found - 200 / 255).abs().max() < 0.02
+    (tmp_path / "e.webp").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="e.webp"):
+        aligned_faces(tmp_path, 32)
 
 
 def test_the_mix_for_pretraining_is_a_function_of_seed_and_step():

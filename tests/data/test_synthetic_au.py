@@ -58,7 +58,9 @@ def test_unknown_corpus_and_no_clips():
 def test_what_was_written_is_not_made_again(corpora):
     before = read_unit_clips(corpora, 16)
     folder = corpora[0].rsplit("/", 1)[0]
-    assert write_au_corpora(folder, clips=99, size=32) == corpora
+    assert write_au_corpora(folder, clips=4, size=32) == corpora
+    with pytest.raises(ValueError, match="fast: made with clips 4, not 99; size 32, not 64: remove"):
+        write_au_corpora(folder, clips=99, size=64)
     assert read_unit_clips(corpora, 16).fingerprint == before.fingerprint
 
 

@@ -1,5 +1,6 @@
 """Detection, landmarks and the aligned crop."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -17,6 +18,7 @@ from dface_hf.faces import (
     locate,
     make_detector,
 )
+from dface_hf.faces.detection import _face_of_detection
 from dface_hf.faces.fit_landmarks import read_template
 
 ASTRONAUT = np.array([(203.5, 101.0), (247.0, 103.0), (223.0, 144.5)])  # lid and lip centres, placed by hand
@@ -143,6 +145,41 @@ def test_unknown_and_unavailable_detectors(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not onnx")
     with pytest.raises(ClipError, match="cannot read these YuNet weights"):
         make_detector("yunet", weights=tmp_path / "bad.onnx")
+    with pytest.raises(ClipError, match="bad.onnx: OpenCV cannot read"):
+        make_detector(f"yunet:{tmp_path / 'bad.onnx'}")
+    with pytest.raises(ValueError, match="'haar:x.xml' is unknown"):
+        make_detector("haar:x.xml")
+
+
+def test_mediapipe_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(ImportError, match=r'pip install "dface-hf\[mediapipe\]"'):
+        make_detector("mediapipe")
+
+
+def test_weights_of_mediapipe_that_cannot_be_used(tmp_path):
+    pytest.importorskip("mediapipe")
+    with pytest.raises(ClipError, match="no MediaPipe weights given; pass weights=PATH, or repo_id"):
+        make_detector("mediapipe")
+    with pytest.raises(ClipError, match="no MediaPipe weights there"):
+        make_detector(f"mediapipe:{tmp_path / 'none.tflite'}")
+    (tmp_path / "bad.tflite").write_bytes(b"no network" * 100)
+    with pytest.raises(ClipError, match="bad.tflite: MediaPipe cannot read these weights"):
+        make_detector("mediapipe", weights=tmp_path / "bad.tflite")
+
+
+def test_a_detection_of_mediapipe_in_pixels():
+    pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python.components.containers import bounding_box, category, detections, keypoint
+
+    marks = [(0.4, 0.3), (0.6, 0.3), (0.5, 0.4), (0.5, 0.6), (0.3, 0.4), (0.7, 0.4)]
+    found = detections.Detection(
+        bounding_box.BoundingBox(30, 20, 60, 50),
+        [category.Category(index=0, score=0.9)],
+        [keypoint.NormalizedKeypoint(*mark) for mark in marks],
+    )
+    expected = Face((30.0, 20.0, 60.0, 50.0), 0.9, ((80.0, 30.0), (120.0, 30.0)), (100.0, 60.0))
+    assert _face_of_detection(found, 200, 100) == expected
 
 
 def test_real_stills_are_found_and_aligned(real_faces):

@@ -17,12 +17,15 @@ from dface_hf.faces import (
     locate,
     make_detector,
     open_frames,
+    write_video,
 )
 from dface_hf.faces.animation import square_around, tile, write_animation, write_picture
 from dface_hf.faces.course import time_course
 from dface_hf.faces.magnification import further, magnify_motion
 from dface_hf.faces.moving import MovingFace, face_fade
 from dface_hf.synthesis import NuisanceConfig, TimeCourse, animate_portrait
+
+from .test_video import cut_off
 
 
 def ramp(height: int = 200, width: int = 260) -> np.ndarray:
@@ -157,6 +160,18 @@ def test_magnification_makes_the_action_larger_and_leaves_the_rest(portrait):
     assert not change[:, :20].any() and not change[200:].any()
     still = np.abs(large[0].astype(float) - frames[shown.start]).mean()
     assert still < 0.3 * np.abs(large[apex - shown.start].astype(float) - frames[apex]).mean()
+
+
+@pytest.mark.parametrize("read_by_seeking", [False, True])
+def test_a_video_that_was_cut_off_is_magnified_as_far_as_it_goes(portrait, tmp_path, read_by_seeking):
+    frames, (onset, _, offset) = short(portrait)
+    before = 60 if read_by_seeking else 0
+    write_video(tmp_path / "whole.mp4", [frames[0]] * before + list(frames), 30)
+    path = cut_off(tmp_path / "whole.mp4", before + 12)
+    there = sum(1 for _ in open_frames(path))
+    assert before + onset < there < open_frames(path).frame_count
+    shown = magnify_motion(path, 4, before + onset, before + offset)
+    assert shown.stop == there == shown.start + sum(1 for _ in shown.frames)
 
 
 def test_factor_one_is_the_clip_and_zero_holds_the_face_still(portrait):

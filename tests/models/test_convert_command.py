@@ -89,6 +89,18 @@ def test_a_tokenizer_alone(dface, tmp_path):
     assert code == 0 and "--preset lapa" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--preset", "mobilefacenet", "--image-size", 112), "--image-size is told by the weights"),
+        (("--channels", "rgb"), "--channels is about a mobilefacenet; leave it out with --preset dface"),
+    ],
+)
+def test_options_of_another_preset_are_refused(dface, original, tmp_path, options, told):
+    code, out, err = dface("convert", original, tmp_path / "model", *options, model=False)
+    assert code == 2 and out == "" and told in test_cli.one_line(err) and not (tmp_path / "model").exists()
+
+
 def test_nothing_but_a_checkpoint_is_replaced(dface, original, converted):
     again = ("convert", original, converted, "--image-size", 64)
     assert dface(*again, model=False)[0] == 0

@@ -55,6 +55,25 @@ def test_cached_tokens_give_the_same_answer_as_frames(classifier, pixel_values):
         classifier()
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_inputs_that_do_not_fit_are_named(classifier, pixel_values, train):
+    classifier.train(train).config.train_tokenizer = train
+    for wrong in (pixel_values[:, 0], pixel_values[:, :1], pixel_values.repeat(1, 2, 1, 1, 1)[:, :3]):
+        with pytest.raises(ValueError, match=r"it takes \(batch, 2, 3, 32, 32\)"):
+            classifier(wrong)
+    ids = classifier.dface.tokenizer.encode(*pixel_values.unbind(1))
+    for wrong in (-1, classifier.config.tokenizer_config.codebook_size):
+        with pytest.raises(ValueError, match="action_ids hold values outside the codebook"):
+            classifier(action_ids=torch.full_like(ids, wrong))
+    with pytest.raises(ValueError, match=r"do not fit: \(batch, 16\)"):
+        classifier(action_ids=ids[:, :3])
+
+
+def test_entropy_of_what_float16_rounds_to_zero():
+    attention = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float16)
+    assert pooling_entropy(attention).item() == pytest.approx(np.log(2) / 2, abs=1e-4)
+
+
 def test_outputs_have_their_documented_ranges(classifier, pixel_values):
     output = classifier(pixel_values)
     torch.testing.assert_close(output.pooling_attention.sum(-1), torch.ones(5))
@@ -198,5 +217,7 @@ def test_processor_refuses_what_is_no_pair(processor):
         processor([[frame, frame, frame]])
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         processor([frame * 1.0 + 7, frame * 1.0])
+    with pytest.raises(ValueError, match="uint8, or float.*, not uint16"):
+        processor([frame.astype(np.uint16) * 257] * 2)
     with pytest.raises(ValueError, match="PIL image or an array"):
         processor([["a.png", "b.png"]])

@@ -6,6 +6,7 @@ import pytest
 from transformers import AutoModelForVideoClassification
 
 from dface_hf import DFaceTokenizerModel
+from dface_hf.cli.app import in_one_line
 
 from ..data.clip_sets import write_clips
 
@@ -35,7 +36,16 @@ def test_clips_without_a_class_are_told(dface, prepared, checkpoint, tmp_path):
     code, out, err = dface(*run, "--scheme", "composite3", "--epochs", "1", "--train-tokenizer")
     assert code == 0, err
     assert "left out 4 clips: others has no class in composite3" in err
-    assert json.loads(out)["left_out"] == {"others": 4}
+    assert json.loads(out)["left_out"] == {"others": 4} and "not learned" not in err
+
+
+def test_a_class_without_clips_is_told(dface, checkpoint, tmp_path):
+    clips = write_clips(tmp_path / "clips", 8, 1, emotions=("disgust", "surprise"), frames=9)
+    run = ["train", "--data", clips, "--model", checkpoint, "--output", tmp_path / "run", "--epochs", "1"]
+    code, out, err = dface(*run, "--scheme", "composite3")
+    assert code == 0, err
+    assert "not learned positive: it has no training clip" in err
+    assert json.loads(out)["per_class"] == {"negative": 4, "positive": 0, "surprise": 4}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +77,10 @@ def test_a_tokenizer_is_pretrained_on_prepared_clips_and_goes_on(dface, prepared
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "license: other" in card and "not measured" in card
     assert dface("pretrain", "--output", tmp_path / "run", *small, "--steps", "2", "--resume")[0] == 0
+
+
+def test_a_loss_that_is_no_number_is_told_as_it_is():
+    assert in_one_line(FloatingPointError("epoch 2: the loss is nan")) == "epoch 2: the loss is nan"
 
 
 def test_a_tracker_that_is_unknown_is_one_line(dface, prepared, tmp_path):

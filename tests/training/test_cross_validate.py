@@ -1,14 +1,19 @@
 """Cross-validation: what is trained on what, what is written, and what an interruption does not change."""
 
 import json
+import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 
 from dface_hf import DFaceConfig, DFaceForVideoClassification
 from dface_hf.actions import class_prompts
+from dface_hf.cli.cross_validating import _print_table as print_table
+from dface_hf.data import CLIP_FEATURES
 from dface_hf.data.protocols import make_folds
 from dface_hf.faces.features import lbp_top as patterns
 from dface_hf.faces.features import mdmo as motion_vectors
@@ -29,7 +34,7 @@ from dface_hf.training.cross_validate_heads import (
     described_class,
     without,
 )
-from dface_hf.training.cross_validate_models import MODELS, FlowNetwork, baseline_named
+from dface_hf.training.cross_validate_models import MODELS, Estimator, FlowNetwork, baseline_named
 from dface_hf.training.cross_validate_outcome import Outcome
 from dface_hf.training.cross_validate_scores import score_rows
 
@@ -38,6 +43,7 @@ from ..data.clip_sets import rows as clip_rows
 from ..data.clip_sets import write_clips
 from .prepared import write_brightening, write_keyframes
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = replace(DFACE_RECIPE, epochs=3, learning_rate=3e-3)
 ONE_SEED = CrossValidationConfig(seeds=(0,), resamples=50)
 
@@ -74,9 +80,9 @@ def table(folder):
 
 
 def heads(table, recipe=QUICK, **options) -> TokenHeads:
-    """D-FACE on tokens that tell the class in one of their cells, and nothing else does."""
+    """D-FACE on tokens that tell the class in half of their cells; chance fills the others."""
     ids = torch.randint(8, 32, (len(table), 16), generator=torch.Generator().manual_seed(0))
-    ids[:, 5] = torch.from_numpy(table.clips.labels)
+    ids[:, :8] = torch.from_numpy(table.clips.labels)[:, None]
     return TokenHeads("dface", template(), recipe, _read={table: [ids]}, **options)
 
 
@@ -185,6 +191,17 @@ def test_a_tokenizer_can_learn_along(table, tmp_path):
     (tmp_path / "seed-0-fold-001.npz").unlink()  # as if it had been killed in the second fold
     again = made.run(table, folds, (0,), tmp_path, False)
     assert np.array_equal(again["dface"].logits, rows["dface"].logits)
+
+
+def test_outcomes_on_a_full_disk_leave_nothing(tmp_path):
+    path, limit = tmp_path / "svm.npz", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))  # as if the disk were full
+    try:
+        with pytest.raises(OSError, match="svm.npz: cannot be written"):
+            Outcome(np.zeros((9, 9999))).save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_run_ends_with_equal_numbers(table, tmp_path, monkeypatch):
@@ -321,9 +338,37 @@ def test_what_is_left_out_is_listed(tmp_path):
     assert table.clips.labels[:4].tolist() == [0, 1, 2, 0]
 
 
+def test_the_composite_leaves_out_what_it_does_not_have(tmp_path, capsys):
+    """Of CASME II, fear is negative in composite3 and not in MEGC's list."""
+    found = clip_rows(12, ("disgust", "happiness", "surprise", "fear"))
+    for number, row in enumerate(found):
+        row["corpus"] = ("casme2", "samm", "elsewhere")[number // 4]
+        row["clip_id"] = f"{row['subject']}/{row['clip_id']}"
+    Dataset.from_list(found, features=CLIP_FEATURES).to_parquet(tmp_path / "part.parquet")
+    table = read_clips([tmp_path], "composite3", composite=True)
+    assert table.corpora == ["casme2"] * 3 + ["samm"] * 4
+    assert table.clips.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert [row["clip_id"] for row in table.rows()] == [name[2] for name in table.names]
+    reasons = [(one["clip"], one["reason"]) for one in table.left_out]
+    assert reasons[0] == ("s3/c3", "not in the composite of MEGC2019") and len(reasons) == 5
+    assert table.composite.startswith("incomplete: MEGC2019 composite: casme2 has 1/1/1 clips")
+    config = replace(ONE_SEED, protocol="composite", seeds=(0, 1))
+    document = cross_validate(table, [Estimator("svm")], config, tmp_path / "cv")
+    print_table(document)
+    told = capsys.readouterr().out
+    assert "| svm, samm |" in told and "seeds" not in told, "an estimator makes one run"
+    assert document["composite"] == table.composite and document["folds"] == 7
+    log = (tmp_path / "cv" / "predictions-seed0.txt").read_text().split("\n")
+    assert log[0] == "casme2 s0" and log[1].startswith("c0 0 "), "as MEGC writes them: no subject in the name"
+    with pytest.raises(ValueError, match="the composite has the classes of composite3, not of default4"):
+        read_clips([tmp_path], "default4", composite=True)
+
+
 def test_bad_input_is_one_line(folder, table, tmp_path):
     with pytest.raises(ValueError, match="clip look-alike/s0/c0 is in .* and in .*; give each clip once"):
         read_clips([folder, folder], "composite3")
+    with pytest.raises(ValueError, match="LICENSE: is a file; give a folder"):
+        cross_validate(table, [ststnet()], ONE_SEED, ROOT / "LICENSE")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no .parquet file"):
         read_clips([tmp_path / "empty"], "composite3")

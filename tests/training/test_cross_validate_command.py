@@ -127,6 +127,8 @@ def test_a_tokenizer_that_learns_along(dface, checkpoint, clips, tmp_path):
         (("--model", "resnet"), "unknown model 'resnet'; known: dface, off-apexnet, ststnet"),
         (("--scheme", "six"), "unknown class scheme 'six'; known: composite3"),
         (("--protocol", "loo"), "unknown protocol 'loo'; known: loso, kfold, lodo"),
+        (("--protocol", "composite"), "no clip of casme2, samm or smic; prepare these three"),
+        (("--protocol", "composite", "--task", "action-units"), "--protocol composite is about emotions"),
         (("--protocol", "lodo"), "leave-one-dataset-out needs 2 corpora or more"),
         (("--protocol", "kfold", "--k", 9), "k must lie between 2 and their number"),
         (("--seeds", 2, "--seed", "1,2"), "give either --seeds, how many, or --seed, which ones"),

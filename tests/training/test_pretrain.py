@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors.torch import load_file
 from dface_hf import DFaceTokenizerConfig, DFaceTokenizerModel
 from dface_hf.data import MixedPairs, ParquetPairs
 from dface_hf.training import PretrainConfig, pretrain
-from dface_hf.training.checkpointing import checkpoints, cut_log, save_checkpoint
+from dface_hf.training.checkpointing import checkpoints, cut_log, save_checkpoint, write_folder
 
 from ..data.clip_sets import write_clips
 from .tiny_run import MODEL as CONFIG
@@ -168,6 +170,32 @@ def test_a_failed_save_leaves_the_checkpoint_before(tmp_path):
     with pytest.raises(OSError, match="disk full; the last whole checkpoint is step-000001"):
         save_checkpoint(tmp_path, 2, fail)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+
+
+def test_a_folder_is_there_whenever_its_replacement_is_cut_short(tmp_path, monkeypatch):
+    def fill(text):
+        return lambda folder: Path(folder, "a").write_text(text)
+
+    def killed(self, target):
+        if self.name == ".model.partial":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    target, rename = tmp_path / "model", Path.rename
+    write_folder(target, fill("old"))
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(target, fill("new"))
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="disk"):
+        write_folder(target, _full_disk)
+    assert (target / "a").read_text() == "old"
+    write_folder(target, fill("newer"))
+    assert (target / "a").read_text() == "newer" and os.listdir(tmp_path) == ["model"]
+
+
+def _full_disk(folder):
+    raise OSError("disk")
 
 
 def test_another_recipe_or_an_overwrite_is_refused(tmp_path):

@@ -30,10 +30,7 @@ DROPPED = 3  # frames that may be missing within a clip
 
 def annotate_a(root: Path) -> Annotations:
     """The rows of the sheet of all expressions if it is there, else of that of micro-expressions."""
-    try:
-        path = find_sheet(root, ALL_SHEETS, "CAS(ME)3")
-    except ValueError:
-        path = find_sheet(root, (*MICRO_SHEETS, "CAS(ME)3_part_A_v*.xls"), "CAS(ME)3 part A")
+    path = find_sheet(root, (*ALL_SHEETS, *MICRO_SHEETS), "CAS(ME)3 part A")
     return annotations_of(read_sheet(path, COLUMNS, "label", optional=("kind",)), _read_a)
 
 

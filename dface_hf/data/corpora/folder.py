@@ -3,6 +3,7 @@
 metadata.csv, as in the videofolder and imagefolder of `datasets`: ``file_name`` (a video, or a folder of
 numbered pictures, relative to the csv) and, each of them optional, ``subject``, ``emotion`` (or ``label``),
 ``onset``, ``apex``, ``offset`` (frames counted from 0), ``fps``, ``action_units``, ``corpus``, ``license``.
+A file with several expressions has a row for each. All this may lie in folders train, validation and test.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from dface_hf.faces import ClipError, open_frames
 
 from .frame_folders import Recording, place, read_recording
 from .listing import Annotation, CorpusClip, CorpusListing, SkippedRow, UnusableRow
+from .reading import unique_ids
 from .sheets import SheetRow, read_sheet
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 ASSUMED_FPS = 25.0
+SPLITS = ("train", "validation", "test")
 COLUMNS = {
     "file_name": ("file_name",),
     "subject": ("subject",),
@@ -41,15 +44,7 @@ def read_folder(root: Path) -> CorpusListing:
     """
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; give a folder of videos, or of folders of pictures")
-    sheet = root / "metadata.csv"
-    if sheet.is_file():
-        rows = read_sheet(sheet, COLUMNS, optional=set(COLUMNS) - {"file_name"})
-    else:
-        rows = [
-            SheetRow(0, {"file_name": path.relative_to(root).as_posix(), "emotion": path.parent.name})
-            for path in sorted(root.glob("*/*"))
-            if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
-        ]
+    rows = [row for folder in _folders(root) for row in _rows(root, folder)]
     if not rows:
         raise ValueError(
             f"{root}: neither a metadata.csv with clips nor folders named by emotion with clips in them"
@@ -60,7 +55,46 @@ def read_folder(root: Path) -> CorpusListing:
             listing.clips.append(_clip(root, row))
         except ValueError as error:  # UnusableRow, and ClipError of a video
             listing.skipped.append(SkippedRow(row.number or None, row.text("file_name"), str(error)))
+    ids = unique_ids([(clip.clip_id, clip.onset, clip.row) for clip in listing.clips])
+    listing.clips = [
+        dataclasses.replace(clip, clip_id=name) for clip, name in zip(listing.clips, ids, strict=True)
+    ]
     return listing
+
+
+def _folders(root: Path) -> list[Path]:
+    """The root and, unless its metadata.csv says everything, its splits."""
+    if (root / "metadata.csv").is_file():
+        return [root]
+    return [root, *(root / name for name in SPLITS if (root / name).is_dir())]
+
+
+def _rows(root: Path, folder: Path) -> list[SheetRow]:
+    """The rows of a folder's metadata.csv, or one for each clip in its folders; names from the root on."""
+    sheet = folder / "metadata.csv"
+    if not sheet.is_file():
+        return [
+            SheetRow(0, {"file_name": path.relative_to(root).as_posix(), "emotion": path.parent.name})
+            for path in sorted(folder.glob("*/*"))
+            if (path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES) and not _of_a_split(root, path)
+        ]
+    rows = read_sheet(sheet, COLUMNS, optional=set(COLUMNS) - {"file_name"})
+    above = folder.relative_to(root).as_posix()
+    if above == ".":
+        return rows
+    names = [row.text("file_name") for row in rows]
+    return [
+        dataclasses.replace(row, cells=row.cells | {"file_name": name and f"{above}/{name}"})
+        for row, name in zip(rows, names, strict=True)
+    ]
+
+
+def _of_a_split(root: Path, path: Path) -> bool:
+    """Whether a split's own rows have the path, which lies right below it."""
+    folder = path.parent
+    if folder.parent != root or folder.name not in SPLITS:
+        return False
+    return path.is_dir() or (folder / "metadata.csv").is_file()
 
 
 def _clip(root: Path, row: SheetRow) -> CorpusClip:
@@ -69,7 +103,7 @@ def _clip(root: Path, row: SheetRow) -> CorpusClip:
     emotion = row.emotion()
     units, told = row.action_units()
     keyframes = (row.frame(name) for name in ("onset", "apex", "offset"))
-    subject = row.text("subject") or Path(file).stem
+    subject = row.text("subject") or Path(file).with_suffix("").as_posix()
     if not row.text("subject"):
         told = (*told, "no subject given; the clip counts as a subject of its own")
     placed = place(Annotation(row.number, subject, file, *keyframes), recording)

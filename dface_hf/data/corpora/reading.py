@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +117,9 @@ def read_release(corpus: Corpus, root: str | Path, cropped: bool = False) -> Cor
     finder = FrameFinder(root, bases)
     listing = CorpusListing(corpus.name, root)
     rows = list(corpus.annotate(root))
-    ids = _unique_ids([row for row in rows if isinstance(row, Annotation)])
+    read = [row for row in rows if isinstance(row, Annotation)]
+    names = unique_ids([(row.name, row.onset, row.row) for row in read])
+    ids = {id(row): name for row, name in zip(read, names, strict=True)}
     videos: dict[str, list[tuple[Annotation, CorpusClip]]] = {}
     for row in rows:
         if isinstance(row, SkippedRow):
@@ -157,18 +159,16 @@ def _clip(corpus: Corpus, row: Annotation, finder: FrameFinder, clip_id: str) ->
     )
 
 
-def _unique_ids(rows: list[Annotation]) -> dict[int, str]:
-    """Ids by identity of the annotation: subject/clip, where repeated with the onset, then with the row."""
-    names = Counter(row.name for row in rows)
-    onsets = Counter((row.name, row.onset) for row in rows)
+def unique_ids(clips: Sequence[tuple[str, int | None, int | None]]) -> list[str]:
+    """An id for each (name, onset, row): the name, where repeated with the onset, then with the row."""
+    names, onsets = Counter(name for name, _, _ in clips), Counter(clip[:2] for clip in clips)
 
-    def unique(row: Annotation) -> str:
-        if names[row.name] == 1:
-            return row.name
-        repeated = f"{row.name}@{row.onset}"
-        return repeated if onsets[row.name, row.onset] == 1 else f"{repeated}#{row.row}"
+    def unique(name: str, onset: int | None, row: int | None) -> str:
+        if names[name] == 1:
+            return name
+        return f"{name}@{onset}" + (f"#{row}" if onsets[name, onset] > 1 else "")
 
-    return {id(row): unique(row) for row in rows}
+    return [unique(*clip) for clip in clips]
 
 
 def _video(name: str, found: list[tuple[Annotation, CorpusClip]]) -> LongVideo:

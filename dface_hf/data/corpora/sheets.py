@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -86,10 +87,13 @@ class SheetRow:
 def find_sheet(root: Path, patterns: Iterable[str], title: str) -> Path:
     """The corpus's sheet: the first file below the root, at most two folders down, that fits a pattern.
 
+    Patterns are of .xlsx files; where there is none, the same in .csv and .xls are looked for.
+
     Raises:
         ValueError: No such file; the message says what was looked for.
     """
     patterns = tuple(patterns)
+    patterns += tuple(one.removesuffix(".xlsx") + other for other in (".csv", ".xls") for one in patterns)
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; give the folder of the {title} release")
     for pattern in patterns:
@@ -110,7 +114,7 @@ def read_sheet(
     """Rows of a table, below the row that holds the names of its columns.
 
     Args:
-        path: .xlsx or .csv file.
+        path: .xlsx file, or .csv with commas, semicolons or tabs.
         columns: Our name -> the names that releases use for the column; case, spaces and underscores do not
             count.
         sheet: Name of the sheet (default, or when no sheet has this name: the first).
@@ -164,8 +168,7 @@ def _plain(cell: Any) -> str:
 def _table(path: Path, sheet: str | int | None) -> list[tuple]:
     """All cells of a sheet, row by row."""
     if path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [tuple(cell or None for cell in row) for row in csv.reader(file)]
+        return _csv_table(path)
     if path.suffix.lower() != ".xlsx":
         raise ValueError(f"{path}: {path.suffix} cannot be read; open it and save it as .xlsx or .csv")
     try:
@@ -179,9 +182,22 @@ def _table(path: Path, sheet: str | int | None) -> list[tuple]:
     except Exception as error:  # noqa: BLE001 - zip, XML and openpyxl's own errors
         raise ValueError(f"{path}: not a readable spreadsheet ({error}); copy it again") from error
     try:
-        return [tuple(row) for row in _choose(book, sheet).iter_rows(values_only=True)]
+        chosen = _choose(book, sheet)
+        chosen.reset_dimensions()  # some programs write A1 for the size of any sheet
+        return [tuple(row) for row in chosen.iter_rows(values_only=True)]
     finally:
         book.close()
+
+
+def _csv_table(path: Path) -> list[tuple]:
+    """All cells of a .csv file; Excel separates them by semicolons where the comma is a decimal sign."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not in UTF-8 (byte {error.start}); save it as CSV UTF-8") from error
+    first = text.partition("\n")[0]
+    comma = max(",;\t", key=first.count)
+    return [tuple(cell or None for cell in row) for row in csv.reader(io.StringIO(text, ""), delimiter=comma)]
 
 
 def _choose(book: Any, sheet: str | int | None) -> Any:

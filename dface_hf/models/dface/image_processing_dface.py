@@ -19,9 +19,9 @@ class DFaceImageProcessor(PilBackend):
     >>> import numpy as np, dface_hf
     >>> from transformers import AutoImageProcessor
     >>> processor = AutoImageProcessor.from_pretrained(dface_hf.DEFAULT_CHECKPOINT)
-    >>> onset = apex = np.zeros((128, 128, 3), np.uint8)
+    >>> onset = apex = np.zeros((200, 200, 3), np.uint8)
     >>> tuple(processor([onset, apex], return_tensors="pt").pixel_values.shape)
-    (1, 2, 3, 64, 64)
+    (1, 2, 3, 128, 128)
 
     ```
     """
@@ -30,7 +30,7 @@ class DFaceImageProcessor(PilBackend):
     resample = (
         PILImageResampling.BILINEAR
     )  # PIL's bilinear filter averages when it shrinks, so it does not alias
-    size = {"height": 64, "width": 64}
+    size = {"height": 128, "width": 128}
     do_resize = True
     do_rescale = True
     do_normalize = False
@@ -108,6 +108,8 @@ def _to_uint8(frame) -> np.ndarray | PIL.Image.Image:
         if frame.size and (not np.isfinite(frame).all() or frame.min() < -1e-3 or frame.max() > 1 + 1e-3):
             raise ValueError("a float frame must be finite and in [0, 1]; give uint8 for 0 to 255")
         frame = np.rint(frame.clip(0, 1) * 255).astype(np.uint8)
+    if frame.dtype != np.uint8:
+        raise ValueError(f"a frame must be uint8, or float in [0, 1], not {frame.dtype}")
     if frame.ndim == 2:
         frame = np.repeat(frame[..., None], 3, axis=-1)
     elif frame.shape[-1] == 1:

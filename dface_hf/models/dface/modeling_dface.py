@@ -12,7 +12,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_dface import DFaceConfig
-from .modeling_dface_tokenizer import DFaceTokenizerModel
+from .modeling_dface_tokenizer import DFaceTokenizerModel, check_ids
 from .outputs_dface import DFaceClassifierOutput, DFaceEDCLIPOutput, DFaceModelOutput
 from .pooling_dface import (
     POOLINGS,
@@ -55,6 +55,7 @@ def edclip_loss(
 
 def pooling_entropy(attention: torch.Tensor) -> torch.Tensor:
     """Return the mean entropy of pooling weights (batch, tokens), in nats: low when few tokens are read."""
+    attention = attention.float()  # 1e-8 is 0 in float16
     return -(attention * attention.clamp_min(1e-8).log()).sum(dim=-1).mean()
 
 
@@ -156,13 +157,16 @@ class DFaceModel(DFacePreTrainedModel):
             [`DFaceModelOutput`].
 
         Raises:
-            ValueError: Unless exactly one of the two inputs is given.
+            ValueError: Unless exactly one of the two inputs is given, and fits the tokenizer.
         """
         if (pixel_values is None) == (action_ids is None):
             raise ValueError("give either pixel_values or action_ids")
         tokenizer_loss = None
         if action_ids is None:
             action_ids, tokenizer_loss = self._tokenize(pixel_values)
+        else:
+            config = self.config.tokenizer_config
+            check_ids("action_ids", action_ids, config.num_action_tokens, config.codebook_size)
         states = self.token_embeddings(self.tokenizer.action_features(action_ids).detach())
         positions = self.position_embeddings if self.grid_positions is None else self.grid_positions()
         states = self.pooling.begin(states + positions)
@@ -220,6 +224,7 @@ class DFaceModel(DFacePreTrainedModel):
         return edclip_loss(similarities, labels, mapping, *weights)[0]
 
     def _tokenize(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        self.tokenizer.check_frames(pixel_values)
         if self.config.train_tokenizer and self.training:
             output = self.tokenizer(pixel_values)
             return output.action_ids, output.loss
@@ -236,7 +241,8 @@ class DFaceForVideoClassification(DFacePreTrainedModel):
     >>> import torch, dface_hf
     >>> from transformers import AutoModelForVideoClassification
     >>> model = AutoModelForVideoClassification.from_pretrained(dface_hf.DEFAULT_CHECKPOINT).eval()
-    >>> output = model(torch.rand(1, 2, 3, 64, 64))  # onset and apex
+    >>> size = model.config.tokenizer_config.image_size
+    >>> output = model(torch.rand(1, 2, 3, size, size))  # onset and apex
     >>> tuple(output.logits.shape), tuple(output.pooling_attention.shape)
     ((1, 4), (1, 16))
 

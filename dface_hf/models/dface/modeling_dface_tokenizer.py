@@ -134,7 +134,8 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
     >>> import torch, dface_hf
     >>> from dface_hf import DFaceTokenizerModel
     >>> tokenizer = DFaceTokenizerModel.from_pretrained(dface_hf.DEFAULT_CHECKPOINT).eval()
-    >>> onset = torch.rand(1, 3, 64, 64)
+    >>> size = tokenizer.config.image_size
+    >>> onset = torch.rand(1, 3, size, size)
     >>> tokenizer.encode(onset, onset)  # nothing moves: sixteen times code 0
     tensor([[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
 
@@ -214,7 +215,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
             ValueError: If an id lies outside the codebook or the shapes do not fit, or there are context ids
                 but no second codebook.
         """
-        self._check_frames(onset[:, None])
+        self.check_frames(onset[:, None], count=1)
         check_ids("action_ids", action_ids, self.config.num_action_tokens, self.config.codebook_size)
         codes = None
         if context_ids is not None:
@@ -316,7 +317,7 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
 
     def _encode(self, pixel_values: torch.Tensor, **kwargs) -> torch.Tensor:
         """The states of both frames (batch, 2, patches, hidden_size)."""
-        self._check_frames(pixel_values)
+        self.check_frames(pixel_values)
         pixel_values = pixel_values.float()
         if self.config.match_brightness:
             mean, std = (moment.mean(dim=1, keepdim=True) for moment in image_moments(pixel_values))
@@ -369,9 +370,10 @@ class DFaceTokenizerModel(DFaceTokenizerPreTrainedModel):
         states = self.decoder(queries, features, self.position_bias(), nearness, **kwargs)[:, 0]
         return self.decoder_head(states, onset)
 
-    def _check_frames(self, frames: torch.Tensor) -> None:
+    def check_frames(self, frames: torch.Tensor, count: int = 2) -> None:
+        """Refuse frames that are not (batch, count, channels, image_size, image_size)."""
         expected = (self.config.num_channels, self.config.image_size, self.config.image_size)
-        if frames.ndim != 5 or tuple(frames.shape[2:]) != expected:
+        if frames.ndim != 5 or tuple(frames.shape[1:]) != (count, *expected):
             raise ValueError(
                 f"frames of shape {tuple(frames.shape)} do not fit this model: it takes "
                 f"(batch, 2, {', '.join(map(str, expected))}), RGB in [0, 1]; the image processor makes them"
@@ -386,7 +388,9 @@ def check_ids(name: str, ids: torch.Tensor, count: int, size: int) -> None:
     """Refuse ids (batch, count) of another shape, or outside [0, size)."""
     if ids.shape[1:] != (count,):
         raise ValueError(f"{name} of shape {tuple(ids.shape)} do not fit: (batch, {count})")
-    if not torch.compiler.is_compiling() and bool(((ids < 0) | (ids >= size)).any()):
+    # While a graph is traced or a function mapped over folds (vmap), no value can be looked at.
+    hidden = torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(ids)
+    if not hidden and bool(((ids < 0) | (ids >= size)).any()):
         raise ValueError(f"{name} hold values outside the codebook: they must be 0 to {size - 1}")
 
 
