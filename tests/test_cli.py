@@ -80,6 +80,14 @@ def test_every_output_of_one_clip(dface, clip, tmp_path):
     assert changed[event["apex"]] > 1.5 * changed[5]  # the panel is there while the event is
 
 
+def test_crops_are_kept_for_the_picture_only(dface, clip, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr("dface_hf.cli.analyzing._print_results", kept.extend)
+    for output in ((), ("--overlay", tmp_path / "a.mp4"), ("--plot", tmp_path / "a.png")):
+        assert dface("analyze", clip, *KEYFRAMES, *output)[0] == 0
+    assert ["onset_image" in result["events"][0] for result in kept] == [False, False, True]
+
+
 def test_events_are_explained_in_one_line(dface, clip, tmp_path):
     code, out, _ = dface("analyze", clip, *KEYFRAMES)
     _, event, why = out.splitlines()

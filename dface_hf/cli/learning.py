@@ -29,6 +29,7 @@ Private = Annotated[bool, typer.Option("--private", help="With --push-to-hub: a 
 @app.command(
     epilog="Examples: `dface pretrain --output runs/tok` · `dface pretrain --output runs/tok --resume` · "
     "`dface pretrain --data data/casme2 --data data/samm --output runs/tok` · "
+    "`dface pretrain --recipe runs/tok/recipe.json --seed 1 --output runs/again` · "
     "`torchrun --nproc_per_node 2 -m dface_hf.cli pretrain --output runs/tok --batch-size 24` · " + EXAMPLE
 )
 def pretrain(
@@ -52,6 +53,13 @@ def pretrain(
     faces: Annotated[Path | None, typer.Option(help="Folder of aligned photos to use as identities.")] = None,
     mixed_precision: Precision = "bf16",
     batches: Annotated[int, typer.Option(min=1, help="Batches before the synthetic pairs repeat.")] = 320,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON with fields of PretrainConfig and, below model, of DFaceTokenizerConfig, such as the "
+            "recipe.json of a run; options that are given go before it."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, pairs and noise.")] = 0,
     report_to: Tracker = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
@@ -62,8 +70,8 @@ def pretrain(
     """Pretrain a tokenizer on onset/apex pairs, synthetic, real or both; or AC4AU's backbone on people."""
     given = _given(context)
     if check_model(model, given) != TOKENIZER:
-        recipe = (steps, batch_size, learning_rate, mixed_precision, seed, checkpoint_every, resume)
-        return pretrain_faces(model, output, faces, *recipe)
+        options = (steps, batch_size, learning_rate, mixed_precision, seed, checkpoint_every, resume)
+        return pretrain_faces(model, output, faces, *options)
     _check_sources(given, data_share)
     from dface_hf import DFaceTokenizerConfig
     from dface_hf.data import RepeatedPairs, aligned_faces, mixed_with_clips, pretraining_pairs
@@ -71,27 +79,17 @@ def pretrain(
     from dface_hf.training import PretrainConfig
     from dface_hf.training import pretrain as run
 
-    config = DFaceTokenizerConfig(decoder_head=decoder_head)
+    settings, sizes = _tokenizer_recipe(context, recipe)
+    config, plan = DFaceTokenizerConfig.from_dict(sizes), PretrainConfig(**settings)
     target = _checked_target(push_to_hub, private, config.model_type)
     stream, told = None, data_lines(data or [])
     if not data or data_share < 1:
         identities = None if faces is None else aligned_faces(faces, config.image_size)
         told.append(_synthetic_line(identities, fields, 1 - data_share if data else 1))
-        stream = RepeatedPairs(pretraining_pairs(config.image_size, seed, fields, identities), batches)
+        stream = RepeatedPairs(pretraining_pairs(config.image_size, plan.seed, fields, identities), batches)
     if data:
-        stream = mixed_with_clips(stream, data, config.image_size, data_share, seed)
-    recipe = PretrainConfig(
-        steps=steps,
-        batch_size=batch_size,
-        gradient_accumulation_steps=accumulation,
-        learning_rate=learning_rate,
-        ema_decay=ema,
-        continuous_steps=steps // 5,
-        mixed_precision=mixed_precision,
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-    )
-    run(config, stream, recipe, output, resume=resume, report_to=report_to)
+        stream = mixed_with_clips(stream, data, config.image_size, data_share, plan.seed)
+    run(config, stream, plan, output, resume=resume, report_to=report_to)
     if _first_process():
         write_tokenizer_card(output, told)
     _tell(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
@@ -101,6 +99,22 @@ def pretrain(
 def _given(context: typer.Context) -> set[str]:
     """Names of the parameters that stood on the command line, also those with their default as value."""
     return {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+
+
+def _tokenizer_recipe(context: typer.Context, path: Path | None) -> tuple[dict, dict]:
+    """Fields of `PretrainConfig` and of `DFaceTokenizerConfig`: options, and before their defaults a file."""
+    from dface_hf.training.recipe import read_recipe
+
+    names = {name: name for name in ("steps", "batch_size", "learning_rate", "mixed_precision", "seed")}
+    names |= {"checkpoint_every": "checkpoint_every", "ema": "ema_decay"}
+    names |= {"accumulation": "gradient_accumulation_steps"}
+    given, options = _given(context), context.params
+    settings, model = ({}, {}) if path is None else read_recipe(path)
+    told = {field: options[name] for name, field in names.items() if name in given or field not in settings}
+    if "decoder_head" in given or "decoder_head" not in model:
+        model = model | {"decoder_head": options["decoder_head"]}
+    settings = settings | told
+    return {"continuous_steps": settings["steps"] // 5} | settings, model
 
 
 def _check_sources(given: set[str], data_share: float) -> None:

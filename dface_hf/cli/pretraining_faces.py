@@ -15,7 +15,7 @@ EXAMPLE = (
 
 
 ONLY_TOKENIZER = (
-    "data", "data_share", "accumulation", "ema", "decoder_head", "fields", "batches", "report_to",
+    "data", "data_share", "accumulation", "ema", "decoder_head", "fields", "batches", "recipe", "report_to",
     "push_to_hub", "private",
 )  # fmt: skip
 """Parameters of `dface pretrain` that a backbone has no use for."""

@@ -2,8 +2,11 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from dface_hf.models import DFaceTokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,39 @@ class PretrainConfig:
         """Whether dead codes are replaced after a step."""
         live = self.mode_at(step) in ("noise", "straight") and step > self.continuous_steps
         return live and step % self.revive_every == 0
+
+
+def read_recipe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of a JSON file, such as the `recipe.json` of a run or a part of it.
+
+    Args:
+        path: Fields of `PretrainConfig`, and below "model" those of `DFaceTokenizerConfig`.
+
+    Returns:
+        Both.
+
+    Raises:
+        ValueError: If it is no JSON object, or has a field that neither knows, or text for a number.
+    """
+    try:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(settings, dict) or not isinstance(model := settings.pop("model", {}), dict):
+        raise ValueError(f"{path}: give an object of settings, and below model another")
+    settings.pop("processes", None)  # what the run had, not what it is to have
+    defaults = asdict(PretrainConfig())
+    for kind, given, fields in (
+        ("PretrainConfig", settings, defaults),
+        ("DFaceTokenizerConfig", model, DFaceTokenizerConfig().to_dict()),
+    ):
+        if unknown := sorted(given.keys() - fields.keys()):
+            raise ValueError(f"{path}: {kind} has no {', '.join(unknown)}")
+    for name, value in settings.items():
+        if isinstance(value, str) != isinstance(defaults[name], str):
+            raise ValueError(f"{path}: {name} is {value!r}; its default is {defaults[name]!r}")
+    ranges = {name: tuple(value) for name, value in settings.items() if isinstance(value, list)}
+    return settings | ranges, model
 
 
 def as_told(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -87,3 +87,45 @@ def test_a_tracker_that_is_unknown_is_one_line(dface, prepared, tmp_path):
     small = ["--data", prepared, "--data-share", "1", "--steps", "1", "--batch-size", "2"]
     code, _, err = dface("pretrain", "--output", tmp_path / "run", *small, "--report-to", "nosuch")
     assert code == 2 and "report_to is 'nosuch'" in err and "Traceback" not in err
+
+
+def test_a_recipe_from_a_file_goes_behind_what_is_given(dface, prepared, tmp_path):
+    told = {"steps": 9, "quiet_weight": 0.0, "amplitude": [1.0, 2.0], "processes": 3}
+    told["model"] = {"image_size": 64, "patch_size": 8, "codebook_size": 16, "decoder_head": "pixels"}
+    file = tmp_path / "told.json"
+    file.write_text(json.dumps(told))
+    run = ["pretrain", "--data", prepared, "--data-share", "1", "--batch-size", "2", "--steps", "1"]
+    code, _, err = dface(*run, "--recipe", file, "--output", tmp_path / "a", "--mixed-precision", "no")
+    assert code == 0, err
+    first = json.loads((tmp_path / "a" / "recipe.json").read_text())
+    asked = {
+        "steps": 1,
+        "batch_size": 2,
+        "mixed_precision": "no",
+        "quiet_weight": 0.0,
+        "amplitude": [1.0, 2.0],
+    }
+    assert first.items() >= asked.items() and first["model"].items() >= told["model"].items()
+    whole = tmp_path / "a" / "recipe.json"
+    code, _, err = dface(*run, "--recipe", whole, "--output", tmp_path / "b", "--decoder-head", "warp")
+    assert code == 0, err
+    second = json.loads((tmp_path / "b" / "recipe.json").read_text())
+    assert second == first | {"model": first["model"] | {"decoder_head": "warp"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"quiet_wait": 0}', "PretrainConfig has no quiet_wait"),
+        ('{"model": {"size": 64}}', "DFaceTokenizerConfig has no size"),
+        ('{"steps": "many"}', "steps is 'many'; its default is"),
+        ("[1]", "give an object of settings"),
+        ("steps: 3", "is not JSON"),
+    ],
+)
+def test_a_recipe_that_cannot_be_one_is_named(dface, tmp_path, text, told):
+    file = tmp_path / "recipe.json"
+    file.write_text(text)
+    code, _, err = dface("pretrain", "--recipe", file, "--output", tmp_path / "run")
+    assert code == 2 and told in in_one_line(err) and "recipe.json" in err
+    assert not (tmp_path / "run").exists()
