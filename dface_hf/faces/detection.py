@@ -214,7 +214,8 @@ class MediaPipeDetector:
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError as error:
-            fix = 'pip install "dface-hf[mediapipe]"'
+            # No extra: its metadata asks for an OpenCV beside ours, without the cascades; it needs none.
+            fix = "pip install --no-deps mediapipe absl-py certifi flatbuffers sounddevice"
             raise ImportError(f"the detector mediapipe cannot be loaded ({error}); {fix}") from error
         path = _weights_file("MediaPipe", weights, repo_id, filename)
         self._package: Any = mediapipe
@@ -277,8 +278,8 @@ def make_detector(name: str = "haar", **options: Any) -> FaceDetector:
     """A face detector by name.
 
     Args:
-        name: ``"haar"`` (in OpenCV), ``"yunet"`` or ``"mediapipe"`` (an extra); weights of the last two may
-            follow a colon, as in ``"mediapipe:blaze_face_short_range.tflite"``.
+        name: ``"haar"`` (in OpenCV), ``"yunet"`` or ``"mediapipe"`` (installed apart); weights of the last two
+            may follow a colon, as in ``"mediapipe:blaze_face_short_range.tflite"``.
         **options: Arguments of the detector's class.
 
     Raises:
