@@ -278,7 +278,7 @@ def make_detector(name: str = "haar", **options: Any) -> FaceDetector:
     """A face detector by name.
 
     Args:
-        name: ``"haar"`` (in OpenCV), ``"yunet"`` or ``"mediapipe"`` (installed apart); weights of the last two
+        name: ``"haar"`` (in OpenCV), ``"yunet"`` or ``"mediapipe"`` (installed apart); weights of these two
             may follow a colon, as in ``"mediapipe:blaze_face_short_range.tflite"``.
         **options: Arguments of the detector's class.
 
