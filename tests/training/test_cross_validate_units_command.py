@@ -120,7 +120,8 @@ def test_pretraining_of_the_backbone(dface, tmp_path):
 
 GIVEN = {
     "data": "clips", "data_share": 0.5, "accumulation": 1, "ema": 0.0, "decoder_head": "warp",
-    "fields": "fields.npz", "batches": 320, "report_to": "tensorboard", "push_to_hub": "me/backbone",
+    "fields": "fields.npz", "batches": 320, "recipe": "recipe.json", "report_to": "tensorboard",
+    "push_to_hub": "me/backbone",
 }  # fmt: skip
 """A value of each option that is about the tokenizer; where there is a default, that."""
 
