@@ -14,6 +14,7 @@ from . import (  # noqa: F401 - their commands register with the app
     mapping,
     preparing,
     publishing,
+    spotting,
     statistics,
     transferring,
 )

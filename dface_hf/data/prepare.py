@@ -12,10 +12,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -28,6 +25,7 @@ from dface_hf.whole_files import write_text
 from .clip import CLIP_FEATURES, check_clip
 from .corpora import CorpusClip, CorpusListing, SkippedRow, read_corpus
 from .crops import Cutting, cut_clip
+from .resumable_parts import check_same_run, in_processes, make_folder
 
 RECIPE = 1
 """Raised whenever the pictures or rows change, so that an older run is not continued."""
@@ -124,7 +122,7 @@ def write_clips(
     done = sum(len(part.clips) for part in parts if part not in waiting)
     total = sum(len(part.clips) for part in parts)
     with tqdm(total=total, initial=done, desc=f"prepare {listing.corpus}", unit="clip") as bar:
-        for part in _run(waiting, workers):
+        for part in in_processes(_write_part, waiting, workers):
             bar.update(len(part.clips))
     return _report(listing, output, [Path(part.state) for part in parts], shard)
 
@@ -151,27 +149,16 @@ def _claim(
     # Looked for first, and made after the plan: of several shards that start at once, none sees data alone.
     plan, held = output / HIDDEN / "options.json", (output / "data").exists()
     if plan.exists():
-        before = json.loads(plan.read_text(encoding="utf-8"))
-        for name in known:
-            if before.get(name) != known[name]:
-                was = f"{name} {before.get(name)}, not {known[name]}"
-                raise ValueError(f"{output}: holds a run with {was}; give the same options or another folder")
+        check_same_run(plan, known, output)
     elif held:
         raise ValueError(f"{output}: holds data that no run of prepare left; give another folder")
-    _make_folder(state)
+    make_folder(state)
     for partial in state.glob("*.partial*"):
         partial.unlink(missing_ok=True)
     if not plan.exists():
         write_text(output / "README.md", _card(listing, cutting))
         write_text(plan, json.dumps(known, indent=2) + "\n")
-    _make_folder(output / "data")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"{folder}: cannot be made ({error.strerror}); give another folder") from error
+    make_folder(output / "data")
 
 
 def _digest(clips: Sequence[CorpusClip]) -> str:
@@ -199,32 +186,6 @@ def _parts(
         name = f"{listing.corpus}-{shard[0]:03d}-of-{shard[1]:03d}-{number:05d}"
         some = tuple(clips[start : start + CLIPS_PER_PART])
         yield _Part(some, str(output / "data" / f"{name}.parquet"), str(state / f"{name}.json"), cutting)
-
-
-def _run(parts: list[_Part], workers: int) -> Iterator[_Part]:
-    """Do the parts, in this process or in several; yields each when it is finished."""
-    if workers == 1 or len(parts) < 2:
-        for part in parts:
-            _write_part(part)
-            yield part
-        return
-    # Spawned, not forked: the parent may hold threads of torch and OpenCV.
-    pool = ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), _single_thread)
-    try:
-        futures = {pool.submit(_write_part, part): part for part in parts}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process was killed, perhaps for want of memory; run again with fewer workers to go on"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _single_thread() -> None:
-    cv2.setNumThreads(1)
 
 
 def _write_part(part: _Part) -> None:

@@ -224,7 +224,39 @@ def test_samm_long_has_ten_rows_of_text(tmp_path):
     found = read_corpus("samm_long", tmp_path)
     assert [(c.clip_id, c.row, c.onset) for c in found.clips] == [("006/006_1_2", 13, 59)]
     (video,) = found.videos
-    assert video.video_id == "006_1" and [i.kind for i in video.intervals] == ["macro", "micro"]
+    assert video.video_id == "SAMM_longvideos/006_1"
+    assert [i.kind for i in video.intervals] == ["macro", "micro"]
+
+
+def test_recordings_without_an_expression_are_listed_last(tmp_path):
+    rows = [(1, "disgust1_1", 70, 75, 80, "4", "disgust", "micro-expression", "disgust")]
+    workbook(
+        tmp_path / "code_final.xlsx", rows, "label", people=[(1, "s15", 1)], videos=[("0101", "disgust1")]
+    )
+    for name in ("s15/15_0101disgustingteeth", "s15/15_0502happy", "s16/16_0101disgustingteeth"):
+        frames(tmp_path / "rawpic" / name, range(1, 101), "img{:03d}.jpg")
+    (tmp_path / "rawpic" / "s16" / "notes").mkdir()
+    found = read_corpus("casme2_long", tmp_path)
+    assert [(v.video_id, v.subject, len(v.frames), len(v.intervals)) for v in found.videos] == [
+        ("rawpic/s15/15_0101disgustingteeth", "s15", 100, 1),
+        ("rawpic/s15/15_0502happy", "s15", 100, 0),
+        ("rawpic/s16/16_0101disgustingteeth", "s16", 100, 0),
+    ]
+
+
+def test_own_long_videos_may_hold_macro_expressions_or_none(tmp_path):
+    frames(tmp_path / "a", range(1, 41))
+    frames(tmp_path / "b", range(1, 41))
+    rows = ["a,anna,happy,1,3,5,micro", "a,anna,sad,6,8,30,macro", "b,bert,,,,,"]
+    (tmp_path / "metadata.csv").write_text("\n".join([HEADER + ",kind", *rows]))
+    found = read_corpus("folder", tmp_path)
+    assert [(c.clip_id, c.onset) for c in found.clips] == [("a", 1), ("b", 0)]
+    assert [[(i.kind, i.onset, i.offset) for i in video.intervals] for video in found.videos] == [
+        [("micro", 1, 5), ("macro", 6, 30)],
+        [],
+    ]
+    (tmp_path / "metadata.csv").write_text("\n".join([HEADER + ",kind", "a,anna,happy,1,3,5,tiny"]))
+    assert "'tiny' is neither macro nor micro" in read_corpus("folder", tmp_path).skipped[0].reason
 
 
 def test_own_clips_with_metadata(tmp_path):

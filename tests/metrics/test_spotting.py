@@ -64,9 +64,15 @@ def test_strs_is_the_product_with_recognition_of_the_hits():
     assert "strs" not in spotting_scores([[(0, 9)]], [[(0, 9)]])
 
 
+def test_a_true_event_of_no_class_counts_in_spotting_only():
+    scores = spotting_scores([[(0, 9, -1), (20, 29, 1)]], [[(0, 9, 0), (20, 29, 1)]], labels=2)
+    assert scores["f1"] == 1 and scores["recognition_f1"] == pytest.approx(1 / 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (([[(0, 1, 0)]], [[(0, 1, -1)]], 0.5, 3), "found of video 0: class -1; there are 3 classes"),
         (([[]], []), "1 videos with true events but 0"),
         (([[(9, 0)]], [[]]), r"truth of video 0: interval \[9, 0\] ends before"),
         (([[], []], [[], [(0, 1, 2)]]), r"found of video 1: shape \(1, 3\) of int64; expected rows"),

@@ -2,8 +2,9 @@
 
 metadata.csv, as in the videofolder and imagefolder of `datasets`: ``file_name`` (a video, or a folder of
 numbered pictures, relative to the csv) and, each of them optional, ``subject``, ``emotion`` (or ``label``),
-``onset``, ``apex``, ``offset`` (frames counted from 0), ``fps``, ``action_units``, ``corpus``, ``license``.
-A file with several expressions has a row for each. All this may lie in folders train, validation and test.
+``onset``, ``apex``, ``offset`` (frames counted from 0), ``kind`` (micro; or macro, for spotting only),
+``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions has a row for each; for
+spotting, one without any has a row without keyframes. All this may lie in folders train, validation and test.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dface_hf.faces import ClipError, open_frames
 
 from .frame_folders import Recording, place, read_recording
 from .listing import Annotation, CorpusClip, CorpusListing, SkippedRow, UnusableRow
-from .reading import unique_ids
+from .long_videos import annotated_videos
+from .reading import kind_of, unique_ids
 from .sheets import SheetRow, read_sheet
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
@@ -28,6 +30,7 @@ COLUMNS = {
     "onset": ("onset",),
     "apex": ("apex",),
     "offset": ("offset",),
+    "kind": ("kind", "type"),
     "fps": ("fps",),
     "action_units": ("action_units", "au"),
     "corpus": ("corpus",),
@@ -50,11 +53,14 @@ def read_folder(root: Path) -> CorpusListing:
             f"{root}: neither a metadata.csv with clips nor folders named by emotion with clips in them"
         )
     listing = CorpusListing("folder", root)
+    found = []
     for row in rows:
         try:
-            listing.clips.append(_clip(root, row))
+            found.append(_clip(root, row))
         except ValueError as error:  # UnusableRow, and ClipError of a video
             listing.skipped.append(SkippedRow(row.number or None, row.text("file_name"), str(error)))
+    listing.videos = annotated_videos(root, found)
+    listing.clips = [clip for annotation, clip in found if annotation.kind == "micro"]
     ids = unique_ids([(clip.clip_id, clip.onset, clip.row) for clip in listing.clips])
     listing.clips = [
         dataclasses.replace(clip, clip_id=name) for clip, name in zip(listing.clips, ids, strict=True)
@@ -97,7 +103,7 @@ def _of_a_split(root: Path, path: Path) -> bool:
     return path.is_dir() or (folder / "metadata.csv").is_file()
 
 
-def _clip(root: Path, row: SheetRow) -> CorpusClip:
+def _clip(root: Path, row: SheetRow) -> tuple[Annotation, CorpusClip]:
     file = row.required("file_name")
     recording, path, fps, notes = _media(root / file, row)
     emotion = row.emotion()
@@ -106,8 +112,11 @@ def _clip(root: Path, row: SheetRow) -> CorpusClip:
     subject = row.text("subject") or Path(file).with_suffix("").as_posix()
     if not row.text("subject"):
         told = (*told, "no subject given; the clip counts as a subject of its own")
-    placed = place(Annotation(row.number, subject, file, *keyframes), recording)
-    return CorpusClip(
+    annotation = Annotation(
+        row.number, subject, file, *keyframes, emotion=emotion, action_units=units, kind=kind_of(row)
+    )
+    placed = place(annotation, recording)
+    return annotation, CorpusClip(
         clip_id=file,
         corpus=row.text("corpus") or root.resolve().name,
         subject=subject,

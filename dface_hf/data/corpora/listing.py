@@ -105,14 +105,26 @@ class ExpressionInterval:
 
 @dataclass(frozen=True)
 class LongVideo:
-    """A recording for spotting: its picture files and every expression annotated in it, by onset."""
+    """A recording for spotting, with every expression annotated in it, by onset.
+
+    Attributes:
+        video_id: Unique in the corpus: the path of the folder or file from the corpus's root on.
+        corpus, subject: Names.
+        frames: Picture files in order; empty for a video file.
+        path: Video file, None where there are pictures.
+        fps: Frames a second.
+        intervals: Empty where nothing is annotated.
+        place: The folder of the pictures, or the video file.
+    """
 
     video_id: str
     corpus: str
     subject: str
     frames: tuple[str, ...]
+    path: str | None
     fps: float
     intervals: tuple[ExpressionInterval, ...]
+    place: str
 
 
 @dataclass
@@ -124,7 +136,7 @@ class CorpusListing:
         root: Where it was read.
         clips: Micro-expressions, in the order of the sheet.
         skipped: What was left out, and why.
-        videos: Long videos with their intervals; empty for corpora of short clips.
+        videos: Recordings for spotting, those without an expression last; empty for corpora of short clips.
     """
 
     corpus: str

@@ -6,17 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from .frame_folders import FrameFinder, place
-from .listing import (
-    Annotation,
-    CorpusClip,
-    CorpusListing,
-    ExpressionInterval,
-    LongVideo,
-    SkippedRow,
-    UnusableRow,
-)
+from .listing import Annotation, CorpusClip, CorpusListing, Kind, SkippedRow, UnusableRow
+from .long_videos import annotated_videos, silent_videos
 from .sheets import SheetRow
 
 Annotations = Iterator[Annotation | SkippedRow]
@@ -93,10 +87,7 @@ def expression_annotation(row: SheetRow, subject: str, clip: str, lenient: bool 
     Raises:
         UnusableRow: The kind is neither macro nor micro, or as `micro_annotation`.
     """
-    text = row.text("kind").lower() or "micro"
-    kind = next((kind for kind in ("macro", "micro") if text.startswith(kind)), None)
-    if kind is None:
-        raise UnusableRow(f"type {row.text('kind')!r} is neither macro nor micro")
+    kind = kind_of(row)
     if kind == "micro" and not lenient:
         return micro_annotation(row, subject, clip)
     try:
@@ -104,6 +95,19 @@ def expression_annotation(row: SheetRow, subject: str, clip: str, lenient: bool 
     except UnusableRow as error:
         emotion, notes = None, (str(error),)
     return micro_annotation(row, subject, clip, kind=kind, emotion=emotion, notes=notes)
+
+
+def kind_of(row: SheetRow) -> Kind:
+    """What the cell kind says; an empty one, or none, is micro.
+
+    Raises:
+        UnusableRow: It begins with neither macro nor micro.
+    """
+    text = row.text("kind").lower() or "micro"
+    kind = next((kind for kind in get_args(Kind) if text.startswith(kind)), None)
+    if kind is None:
+        raise UnusableRow(f"type {row.text('kind')!r} is neither macro nor micro")
+    return kind
 
 
 def read_release(corpus: Corpus, root: str | Path, cropped: bool = False) -> CorpusListing:
@@ -120,7 +124,7 @@ def read_release(corpus: Corpus, root: str | Path, cropped: bool = False) -> Cor
     read = [row for row in rows if isinstance(row, Annotation)]
     names = unique_ids([(row.name, row.onset, row.row) for row in read])
     ids = {id(row): name for row, name in zip(read, names, strict=True)}
-    videos: dict[str, list[tuple[Annotation, CorpusClip]]] = {}
+    found: list[tuple[Annotation, CorpusClip]] = []
     for row in rows:
         if isinstance(row, SkippedRow):
             listing.skipped.append(row)
@@ -132,9 +136,10 @@ def read_release(corpus: Corpus, root: str | Path, cropped: bool = False) -> Cor
             continue
         if row.kind == "micro":
             listing.clips.append(clip)
-        if corpus.long_videos:
-            videos.setdefault("/".join(corpus.folders(row)[0]), []).append((row, clip))
-    listing.videos = [_video(name, found) for name, found in videos.items()]
+        found.append((row, clip))
+    if corpus.long_videos:
+        annotated = annotated_videos(root, found)
+        listing.videos = [*annotated, *silent_videos(root, finder, corpus.folders, annotated)]
     return listing
 
 
@@ -169,22 +174,3 @@ def unique_ids(clips: Sequence[tuple[str, int | None, int | None]]) -> list[str]
         return f"{name}@{onset}" + (f"#{row}" if onsets[name, onset] > 1 else "")
 
     return [unique(*clip) for clip in clips]
-
-
-def _video(name: str, found: list[tuple[Annotation, CorpusClip]]) -> LongVideo:
-    """One recording with all its expressions, by onset."""
-    intervals = [
-        ExpressionInterval(
-            row.kind,
-            clip.onset,
-            clip.apex if row.apex else None,
-            clip.offset,
-            row.emotion,
-            row.action_units,
-            row.row,
-        )
-        for row, clip in found
-    ]
-    first = found[0][1]
-    ordered = tuple(sorted(intervals, key=lambda one: one.onset))
-    return LongVideo(name, first.corpus, first.subject, first.frames, first.fps, ordered)

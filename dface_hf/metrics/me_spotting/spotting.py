@@ -25,7 +25,8 @@ def spotting_scores(
 
     Args:
         truth: For each video its true events, rows (onset, offset) of frame numbers, both frames included;
-            (onset, offset, class) with `labels`. A video may have none.
+            (onset, offset, class) with `labels`, the class -1 where none is annotated: such an event counts
+            in spotting only. A video may have none.
         found: The same of what was found, video by video.
         threshold: Smallest intersection over union of a hit, in (0, 1].
         labels: The class names in order, or how many classes there are, to score recognition as well.
@@ -33,11 +34,11 @@ def spotting_scores(
     Returns:
         `f1` (2 hits / (true + found)), `precision`, `recall`, `hits`, `true`, `found`; 0 where there is
         nothing to divide by. With `labels` also `recognition_f1`, the mean over classes of F1 on the hits
-        (0 without hits), and `strs`, its product with `f1` (MEGC 2025, spot-then-recognise).
+        of a known class (0 without them), and `strs`, its product with `f1` (MEGC 2025, spot-then-recognise).
 
     Raises:
         ValueError: Unequal numbers of videos, an interval that ends before it starts, or a class that is not
-            among the labels; the message names the video.
+            among the labels (a found event always has one); the message names the video.
     """
     if len(truth) != len(found):
         raise ValueError(f"{len(truth)} videos with true events but {len(found)} with found ones")
@@ -48,13 +49,13 @@ def spotting_scores(
     totals = np.zeros(2, int)
     for video, (one, other) in enumerate(zip(truth, found, strict=True)):
         true, said = (
-            _events(rows, f"{name} of video {video}", count)
-            for rows, name in ((one, "truth"), (other, "found"))
+            _events(rows, f"{name} of video {video}", count, lowest)
+            for rows, name, lowest in ((one, "truth", -1), (other, "found", 0))
         )
         pairs = match_events(true[:, :2], said[:, :2], threshold)
         hits, totals = hits + len(pairs), totals + (len(true), len(said))
         if count is not None:
-            classes += [(true[i, 2], said[j, 2]) for i, j in pairs]
+            classes += [(true[i, 2], said[j, 2]) for i, j in pairs if true[i, 2] >= 0]
     scores = {
         "f1": 2 * hits / max(int(totals.sum()), 1),
         "precision": hits / max(int(totals[1]), 1),
@@ -100,7 +101,7 @@ def interval_overlaps(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     return common / (lengths - common)
 
 
-def _events(rows: ArrayLike, where: str, count: int | None) -> np.ndarray:
+def _events(rows: ArrayLike, where: str, count: int | None, lowest: int) -> np.ndarray:
     """Rows (k, 2), or (k, 3) with classes, as whole numbers; checked."""
     width = 2 if count is None else 3
     columns = "(onset, offset)" if count is None else "(onset, offset, class)"
@@ -116,6 +117,6 @@ def _events(rows: ArrayLike, where: str, count: int | None) -> np.ndarray:
     for row in table[table[:, 0] > table[:, 1]]:
         raise ValueError(f"{where}: interval {row[:2].tolist()} ends before it starts")
     if count is not None:
-        for row in table[(table[:, 2] < 0) | (table[:, 2] >= count)]:
+        for row in table[(table[:, 2] < lowest) | (table[:, 2] >= count)]:
             raise ValueError(f"{where}: class {row[2]}; there are {count} classes, 0 to {count - 1}")
     return table
