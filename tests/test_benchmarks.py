@@ -125,24 +125,50 @@ def test_each_ablation_changes_the_recipe_and_can_be_built():
             assert output.loss.isfinite(), name
 
 
-def test_real_motion(tmp_path, monkeypatch, capsys, checkpoint):
-    """Each class moves another part of the face; the table has every row, and a second call reads it all."""
+@pytest.fixture(scope="module")
+def flow_pictures(tmp_path_factory):
+    """Flow pictures of 8 people in which each class moves another part of the face."""
+    folder = tmp_path_factory.mktemp("flow")
     rng, lines = np.random.default_rng(0), ["corpus,subject,clip,label,flow"]
     for number in range(24):
         label, subject = number % 3, number // 3
         image = rng.integers(95, 105, (28, 28, 3)).astype(np.uint8)
         image[5 + 6 * label : 10 + 6 * label, 6:22] = (100, 160, 200)
-        PIL.Image.fromarray(image).save(tmp_path / f"{number}.png")
+        PIL.Image.fromarray(image).save(folder / f"{number}.png")
         lines.append(f"{'samm' if subject % 2 else 'smic'},s{subject},c{number},{label},{number}.png")
-    (tmp_path / "manifest.csv").write_text("\n".join(lines))
-    arguments = ["--data", tmp_path, "--work", tmp_path / "work", "--model", checkpoint, "--heads"]
+    (folder / "manifest.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_real_motion(flow_pictures, dface, tmp_path, monkeypatch, capfd, checkpoint):
+    """The table has every row, a second call reads it all, and logs compare a row with a network."""
+    arguments = ["--data", flow_pictures, "--work", tmp_path / "work", "--model", checkpoint, "--heads"]
     arguments = [str(one) for one in [*arguments, "--ablation", "no-edclip"]]
     threads = torch.get_num_threads()
     tables = []
     for _ in range(2):
         run("benchmarks/real_motion.py", *arguments, monkeypatch=monkeypatch)
-        tables.append(capsys.readouterr().out)
+        tables.append(capfd.readouterr().out)
+    networks = [
+        "--data",
+        flow_pictures,
+        "--work",
+        tmp_path / "networks",
+        "--model",
+        "svm",
+        "--model",
+        "ststnet",
+    ]
+    run("benchmarks/megc2019.py", *map(str, networks), "--epochs", "1", monkeypatch=monkeypatch)
     torch.set_num_threads(threads)
+    assert "24 clips, 8 folds" in capfd.readouterr().out
+    for name, same in (("svm-0", True), ("ststnet-1-epochs-0", False)):
+        kept = json.loads((tmp_path / "networks" / f"{name}.json").read_text())
+        logs = tmp_path / "networks" / f"{name}.txt", tmp_path / "work" / "logs" / "SVM-flow-0.txt"
+        _, told, _ = dface("evaluate", logs[0], "--against", logs[1], "--resample", "subjects", "--json", "-")
+        compared = json.loads(told)
+        assert compared["uf1"] == pytest.approx(kept["uf1"]) and compared["n"] == 24
+        assert (compared["against"]["uf1"]["difference"] == 0) == same
     assert tables[0] == tables[1] and "24 clips, 8 folds" in tables[0]
     found = json.loads((tmp_path / "work" / "scores.json").read_text())
     scores, ablated = found["loso"], found["ablation"]
@@ -151,7 +177,7 @@ def test_real_motion(tmp_path, monkeypatch, capsys, checkpoint):
         assert scores[row]["uf1"] <= 1.0 and {"low", "high", "p", "samm", "smic"} <= set(scores[row])
     assert set(ablated) == {"head, scratch", "EDCLIP, scratch", "head, no-edclip"}
     run("benchmarks/real_motion.py", "--data", str(tmp_path / "none"), monkeypatch=monkeypatch)
-    assert "none is absent: nothing to measure" in capsys.readouterr().out
+    assert "none is absent: nothing to measure" in capfd.readouterr().out
 
 
 def test_synthetic_me(tmp_path, monkeypatch, capsys, checkpoint):

@@ -37,6 +37,12 @@ class FlowImages:
     corpora: np.ndarray
     clips: np.ndarray
 
+    @property
+    def names(self) -> list[tuple[str, str, str]]:
+        """Corpus, subject and clip of each, as prediction logs have them."""
+        subjects = (subject.split("/", 1)[-1] for subject in self.subjects)
+        return [tuple(map(str, name)) for name in zip(self.corpora, subjects, self.clips, strict=True)]
+
     def motion(self, size: int, placed: str = "crop") -> torch.Tensor:
         """Forward motion (n, 2, size, size) of an aligned crop, in crop half-widths.
 

@@ -3,12 +3,15 @@
     python examples/benchmarks/megc2019.py --model svm
     python examples/benchmarks/megc2019.py --model ststnet --model sssnet --seeds 3
     python examples/benchmarks/megc2019.py --model htnet --epochs 20 --size hidden_size=64
+    dface evaluate runs/megc2019/ststnet-*.txt --against runs/real-motion/logs/head-fine-tuned-0.txt \\
+        --resample subjects
 
 Reads the flow pictures of `--data` (28 px; u, v and optical strain) and leaves out everything where the
 folder is absent. Networks of 60 or 64 px get the pictures enlarged bilinearly. Every network trains for its
 published number of epochs unless --epochs says otherwise, and scored after the last one; an SVM has one
 score and no seed. Interrupted, it goes on where it was: --work holds checkpoints while a model trains, then
-one JSON file of scores for each model and seed, without names or pictures of clips.
+for each model and seed a JSON file of scores and a prediction log, which `dface evaluate` compares with
+those of real_motion.py.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from dface_hf.analysis.tables import markdown_table
 from dface_hf.data import read_flow_images
 from dface_hf.data.flow_images import FlowImages
 from dface_hf.data.protocols import Fold, leave_one_subject_out
-from dface_hf.metrics.me_recognition import recognition_scores
+from dface_hf.metrics import Prediction, recognition_scores, write_log
 from dface_hf.training.baselines import BASELINES
 from dface_hf.training.checkpointing import write_json
 from dface_hf.training.estimators import make_estimator
@@ -44,19 +47,19 @@ def scores_of(clips: FlowImages, predicted: np.ndarray) -> dict:
     return recognition_scores(clips.labels, predicted, LABELS, list(clips.corpora))
 
 
-def run_estimator(clips: FlowImages, folds: list[Fold]) -> dict:
+def run_estimator(clips: FlowImages, folds: list[Fold]) -> tuple[np.ndarray, dict]:
     """The SVM on the pictures, flattened; its scaler is fitted on each fold's training clips."""
     features, predicted = clips.images.reshape(len(clips.images), -1) / 255, np.zeros(len(clips.labels), int)
     for fold in folds:
         fitted = make_estimator("svm").fit(features[fold.train], clips.labels[fold.train])
         predicted[fold.test] = fitted.predict(features[fold.test])
-    return scores_of(clips, predicted)
+    return predicted, {}
 
 
 def run_network(
     name: str, clips: FlowImages, folds: list[Fold], options: argparse.Namespace, seed: int, work: Path
-) -> dict:
-    """One seed of a network: 68 members, trained together, with checkpoints in `work`."""
+) -> tuple[np.ndarray, dict]:
+    """Classes by one seed of a network, 68 members with checkpoints in `work`, and how it was trained."""
     recipe = BASELINES[name].recipe
     recipe = replace(recipe, epochs=options.epochs or recipe.epochs, precision=options.precision)
     sizes = {"region_centers": HTNET_REGIONS} if name == "htnet" else {}
@@ -74,13 +77,14 @@ def run_network(
     predicted = np.zeros(len(clips.labels), int)
     for result in results:
         predicted[result.test] = result.logits.argmax(-1).numpy()
-    found = scores_of(clips, predicted) | {"recipe": asdict(recipe), "sizes": sizes}
+    told = {"recipe": asdict(recipe), "sizes": sizes}
     if options.report_oracle_epoch:
+        best = predicted.copy()
         for result in results:  # the epoch that is best on the test subject: not a score, a warning
             hits = (result.by_epoch == torch.from_numpy(clips.labels[result.test])).float().mean(dim=1)
-            predicted[result.test] = result.by_epoch[hits.argmax()].numpy()
-        found["oracle"] = scores_of(clips, predicted)
-    return found
+            best[result.test] = result.by_epoch[hits.argmax()].numpy()
+        told["oracle"] = scores_of(clips, best)
+    return predicted, told
 
 
 def measured(name: str, seed: int, clips: FlowImages, folds: list[Fold], options: argparse.Namespace) -> dict:
@@ -94,13 +98,15 @@ def measured(name: str, seed: int, clips: FlowImages, folds: list[Fold], options
         return json.loads(path.read_text(encoding="utf-8"))
     resumed, start = work.is_dir(), time.process_time()
     if name == "svm":
-        found = run_estimator(clips, folds)
+        predicted, told = run_estimator(clips, folds)
     else:
-        found = run_network(name, clips, folds, options, seed, work)
+        predicted, told = run_network(name, clips, folds, options, seed, work)
     # The time before an interruption is not known: that of a resumed run is a lower bound.
-    found |= {"model": name, "seed": seed, "resumed": resumed}
+    found = scores_of(clips, predicted) | told | {"model": name, "seed": seed, "resumed": resumed}
     found |= {"processor_seconds": time.process_time() - start}
     options.work.mkdir(parents=True, exist_ok=True)
+    both = zip(clips.names, clips.labels.tolist(), predicted.tolist(), strict=True)
+    write_log(path.with_suffix(".txt"), [Prediction(*clip, *classes) for clip, *classes in both])
     write_json(path, found)
     shutil.rmtree(work, ignore_errors=True)
     return found
@@ -139,8 +145,7 @@ def main() -> None:
         print(f"{options.data} is absent: nothing to measure")
         return
     clips = read_flow_images(options.data)
-    names = [name.split("/", 1)[-1] for name in clips.subjects]
-    folds = leave_one_subject_out(list(clips.corpora), names)
+    folds = leave_one_subject_out(list(clips.corpora), [subject for _, subject, _ in clips.names])
     print(f"{len(clips.labels)} clips, {len(folds)} folds")
     rows = {}
     for name in options.model or ["svm"]:

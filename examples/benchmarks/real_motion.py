@@ -8,13 +8,15 @@ The corpora's faces are under licence, their motion is at hand as flow pictures 
 says so and ends where the folder is absent). Unseen faces are made to carry that motion out, and a tokenizer
 that never saw it encodes onset and apex. How the picture lies on the face and how large the motion is shown
 are settings; every fold chooses among them on inner splits of its training subjects, or all vote. Intervals
-draw subjects. Interrupted, it goes on where it was: --work keeps what was encoded and what was predicted.
+draw subjects. Interrupted, it goes on where it was: --work keeps what was encoded and what was predicted, and
+in logs/ a prediction log of each row and run.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -33,7 +35,13 @@ from dface_hf.data import FlowImages, read_flow_images, real_portraits
 from dface_hf.data.flow_images import PLACED
 from dface_hf.data.protocols import Fold, leave_one_subject_out, subject_k_fold
 from dface_hf.hub import build_classifier
-from dface_hf.metrics import bootstrap_interval, paired_bootstrap, recognition_scores
+from dface_hf.metrics import (
+    Prediction,
+    bootstrap_interval,
+    paired_bootstrap,
+    recognition_scores,
+    write_log,
+)
 from dface_hf.synthesis import procedural_faces
 from dface_hf.training.checkpointing import write_json
 from dface_hf.training.cross_validate_heads import ABLATIONS, TokenHeads, described_class, without
@@ -84,7 +92,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace):
         self.options, self.clips = options, read_flow_images(options.data)
-        self.people = [name.split("/", 1)[-1] for name in self.clips.subjects]
+        self.people = [subject for _, subject, _ in self.clips.names]
         self.folds = leave_one_subject_out(list(self.clips.corpora), self.people)
         self.model = DFaceForVideoClassification.from_pretrained(options.model).eval()
         options.work.mkdir(parents=True, exist_ok=True)
@@ -284,6 +292,15 @@ def scores_of(predicted: np.ndarray, reference: np.ndarray, clips: FlowImages) -
     return row | {"runs": len(runs)}
 
 
+def write_logs(folder: Path, row: str, predicted: np.ndarray, clips: FlowImages) -> None:
+    """A log of each run of a row, such as head-fine-tuned-0.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, run in enumerate(predicted):
+        both = zip(clips.names, clips.labels.tolist(), run.tolist(), strict=True)
+        path = folder / f"{re.sub(r'[^a-zA-Z0-9-]+', '-', row)}-{number}.txt"
+        write_log(path, [Prediction(*clip, *classes) for clip, *classes in both])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -303,6 +320,8 @@ def main() -> None:
         return
     bench = Bench(options)
     rows = rows_of(bench)
+    for name, predicted in rows.items():
+        write_logs(options.work / "logs", name, predicted, bench.clips)
     reference = rows["SVM, flow"]
     table = {name: scores_of(predicted, reference, bench.clips) for name, predicted in rows.items()}
     print(f"{len(bench.clips.labels)} clips, {len(bench.folds)} folds\n\n{markdown_table(table)}\n")
