@@ -53,9 +53,12 @@ def read_cost(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def machine_name() -> str:
-    """Processor cores, their kind, and memory."""
+    """Processor cores, their kind, and memory where the system tells it (Windows does not)."""
+    cores = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    if not hasattr(os, "sysconf"):
+        return cores
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB"
+    return f"{cores}, {memory:.0f} GiB"
 
 
 def device_name(device: torch.device) -> str:

@@ -57,7 +57,8 @@ def fit(
         The mean loss of each epoch that was trained in this call.
 
     Raises:
-        ValueError: `folder` holds a run of another recipe.
+        ValueError: `folder` holds a run of another recipe, or there are several processes: each would
+            train on the same batches.
         FloatingPointError: When a loss is not finite; the message names the epoch.
     """
     run = _Fit(model, steps, recipe, None if folder is None else Path(folder))
@@ -104,6 +105,11 @@ class _Fit:
     def __init__(self, model: nn.Module, steps: int, recipe: FoldRecipe, folder: Path | None):
         self.recipe, self.steps, self.folder = recipe, steps, folder
         self.accelerator = new_accelerator("bf16" if recipe.precision == "bfloat16" else "no")
+        if (count := self.accelerator.num_processes) > 1:
+            raise ValueError(
+                f"launched as {count} processes, but this training runs in one, and all would do the same; "
+                "start it without accelerate launch or torchrun"
+            )
         trained = [value for value in model.parameters() if value.requires_grad]
         self.model, self.optimizer = self.accelerator.prepare(
             model, recipe.make_optimizer([{"params": trained}])

@@ -4,7 +4,7 @@ import json
 import time
 
 from dface_hf.training.accelerator import new_accelerator
-from dface_hf.training.cost import Meter, read_cost
+from dface_hf.training.cost import Meter, machine_name, read_cost
 
 
 def spend(folder, seconds: float, resumed: bool) -> None:
@@ -34,6 +34,12 @@ def test_what_is_written_twice_counts_once(tmp_path):
         meter.write()
     elapsed = time.perf_counter() - start
     assert 0.5 <= read_cost(tmp_path)[0]["seconds"] <= elapsed + 0.05  # tenths are written
+
+
+def test_a_system_that_does_not_tell_its_memory(monkeypatch):
+    assert machine_name().endswith(" GiB")
+    monkeypatch.delattr("os.sysconf")
+    assert machine_name().endswith(")")
 
 
 def test_another_machine_has_an_entry_of_its_own(tmp_path):

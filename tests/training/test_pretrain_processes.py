@@ -19,6 +19,9 @@ PROGRAM = str(Path(__file__).with_name("tiny_run.py"))
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
 
 
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
 def start(output, recipe, *rest, launcher=(sys.executable,), **options):
     command = [*launcher, PROGRAM, str(output), json.dumps(recipe), *rest]
     pipe = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -79,8 +82,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(tmp_path):
     recipe = {"steps": 16, "log_every": 1, "learning_rate": 1e-4, "revive_every": 1, "ema_decay": 0.9}
     recipe |= {"adversary_weight": 0.3, "codebook_weight": 1.0, "model": {"context_codebook_size": 4}}
     one = start(tmp_path / "one", recipe | {"batch_size": 8})
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    two = start(tmp_path / "two", recipe | {"batch_size": 4}, launcher=torchrun)
+    two = start(tmp_path / "two", recipe | {"batch_size": 4}, launcher=TORCHRUN)
     finish(one)
     finish(two)
     expected, found = metrics(tmp_path / "one"), metrics(tmp_path / "two")
@@ -91,6 +93,17 @@ def test_two_processes_train_as_one_with_the_same_global_batch(tmp_path):
     other = weights(tmp_path / "two")  # AdamW moves a weight whose gradient is rounding alone by 1e-4 a step
     for name, value in weights(tmp_path / "one").items():
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=4e-4, msg=name)
+
+
+def test_what_trains_in_one_process_refuses_several(tmp_path):
+    program = tmp_path / "fit.py"
+    program.write_text(
+        "import torch\nfrom dface_hf.training.fitting import fit\n"
+        "from dface_hf.training.fold_ensemble import FoldRecipe\n"
+        "fit(torch.nn.Linear(1, 1), lambda epoch: [], 1, FoldRecipe(epochs=1))\n"
+    )
+    done = subprocess.run([*TORCHRUN, program], capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+    assert done.returncode and "launched as 2 processes, but this training runs in one" in done.stderr
 
 
 def test_a_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path):
