@@ -91,6 +91,8 @@ def _print_scores(scores: dict) -> None:
         counts = (str(row[key]) for key in ("true", "found", "hits"))
         table.add_row(name, *counts, *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")))
     console.print(table)
+    if not scores["both"]["true"]:
+        console.print("no expression is annotated: the scores say nothing, what was found is in events.csv")
     if "strs" in scores["micro"]:
         row = scores["micro"]
         console.print(f"recognition F1 of the hits {row['recognition_f1']:.4f}, STRS {row['strs']:.4f}")

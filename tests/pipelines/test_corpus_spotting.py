@@ -99,6 +99,11 @@ def test_own_videos_with_and_without_expressions(dface, clip, tmp_path):
     code, _, told = dface("spot", "folder", "--root", tmp_path, "--out", tmp_path / "o")
     assert code == 0, told
     assert [row["match"] for row in rows_of(tmp_path / "o" / "events.csv")] == ["1", "1", ""]
+    assert "no expression is annotated" not in told
+    (tmp_path / "metadata.csv").write_text("file_name\na.mp4\n")
+    code, _, told = dface("spot", "folder", "--root", tmp_path, "--out", tmp_path / "o")
+    assert code == 0 and "no expression is annotated" in told
+    assert [row["source"] for row in rows_of(tmp_path / "o" / "events.csv")] == ["found"]
 
 
 def test_a_corpus_of_short_clips_is_refused(dface, tmp_path):
