@@ -128,7 +128,7 @@ def cross_validate(
     words = text_encoder or TEXT_ENCODER
     candidates = _candidates(model or [DEFAULT], scheme, options, ablations, train_tokenizer, words)
     table = read_clips(data, scheme, reselect_keyframes, composite)
-    _tell_clips(table, len(checked_folds(table, config)), protocol)
+    _tell_clips(table, checked_folds(table, config), protocol)
     document = run(table, candidates, config, output, resume)
     if json_file:
         write_text(json_file, json.dumps(document, indent=2) + "\n")
@@ -231,9 +231,16 @@ class _StoredAnchors:
         return self.anchors[[self.texts.index(text) for text in texts]]
 
 
-def _tell_clips(table, folds: int, protocol: str) -> None:
+def _tell_clips(table, folds: list, protocol: str) -> None:
+    from dface_hf.training.cross_validate import not_learned
+
     people = len({name[:2] for name in table.names})
-    console.print(f"{len(table)} clips of {people} subjects, {folds} folds ({protocol})")
+    console.print(f"{len(table)} clips of {people} subjects, {len(folds)} folds ({protocol})")
+    for fold, labels in not_learned(table, folds).items():
+        console.print(
+            f"  [yellow]not learned[/] in fold {escape(fold)}: {escape(', '.join(labels))}, "
+            "of which it has no training clip"
+        )
     reasons: dict[str, int] = {}
     for one in table.left_out:
         reasons[one["reason"]] = reasons.get(one["reason"], 0) + 1

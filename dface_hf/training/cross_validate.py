@@ -98,7 +98,8 @@ def cross_validate(
             _write_logs(output, name, outcome, table, config.seeds, first=not rows)
             rows[name] = score_document(outcome, table, folds, config.resamples)
             rows[name]["seconds"] = seconds
-    document = {"rows": rows} | plan | {"clips": _counts(table)} | machine()
+    document = {"rows": rows} | plan | {"clips": _counts(table), "not learned": not_learned(table, folds)}
+    document |= machine()
     write_json(output / SCORES, document)
     return document
 
@@ -107,19 +108,31 @@ def checked_folds(table: ClipTable, config: CrossValidationConfig) -> list[Fold]
     """The folds of a protocol.
 
     Raises:
-        ValueError: It cannot split the clips, or a class has no clip in the training part of a fold.
+        ValueError: It cannot split the clips, or the training part of a fold holds a single class.
     """
     folds = make_folds(config.protocol, table.corpora, table.subjects, config.k)
     check_folds(folds, table.corpora, table.subjects)
     for fold in folds:
         there = np.unique(table.clips.labels[fold.train])
-        absent = [label for number, label in enumerate(table.scheme.labels) if number not in there]
-        if absent:
+        if len(there) < 2:
+            only = ", ".join(table.scheme.labels[number] for number in there)
             raise ValueError(
-                f"fold {fold.name!r} has no training clip of class {', '.join(absent)}; use a scheme without "
-                "it, another protocol, or more data"
+                f"fold {fold.name!r} trains on class {only} alone; use another scheme or protocol"
             )
     return folds
+
+
+def not_learned(table: ClipTable, folds: list[Fold]) -> dict[str, list[str]]:
+    """Fold -> classes of which it has no training clip: all its test clips of them count as wrong."""
+    lacking = {
+        fold.name: [
+            label
+            for number, label in enumerate(table.scheme.labels)
+            if number not in table.clips.labels[fold.train]
+        ]
+        for fold in folds
+    }
+    return {name: labels for name, labels in lacking.items() if labels}
 
 
 def _plan(table: ClipTable, candidates, config: CrossValidationConfig, folds: list[Fold]) -> dict[str, Any]:

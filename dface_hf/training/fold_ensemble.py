@@ -176,8 +176,7 @@ def train_folds(
         One result for each seed and fold, seed by seed.
 
     Raises:
-        ValueError: For a fold without training or test rows, or one that lacks a class while classes are
-            balanced; for a `folder` of another run.
+        ValueError: For a fold without training or test rows, or a `folder` of another run.
         FloatingPointError: When a loss is not finite; the message names the fold, the seed and the epoch.
     """
     members = [_Member(seed, index, fold) for seed in seeds for index, fold in enumerate(folds)]
@@ -209,7 +208,9 @@ class _Run:
         models = [_seeded(make_model, member) for member in members]
         classes = models[0].config.num_labels
         if recipe.balance_classes:
-            weights = [_class_weights(labels, member.fold, models[0].config.id2label) for member in members]
+            weights = [
+                class_weights(labels[torch.from_numpy(member.fold.train)], classes) for member in members
+            ]
             models[0].config.class_weights = tuple(weights[0].tolist())  # the members' own take their place
         else:
             weights = [torch.tensor(models[0].config.class_weights or (1.0,) * classes)] * len(members)
@@ -333,15 +334,11 @@ def _seeded(make_model: Callable[[], nn.Module], member: _Member) -> nn.Module:
         return make_model()
 
 
-def _class_weights(labels: Tensor, fold: Split, id2label: dict[int, str]) -> Tensor:
-    """Inverse class frequencies of the training rows, (classes,), with mean 1 over the clips."""
-    counts = torch.bincount(labels[torch.from_numpy(fold.train)], minlength=len(id2label))
-    if empty := [id2label[index] for index, count in enumerate(counts.tolist()) if not count]:
-        raise ValueError(
-            f"fold {fold.name} has no training clip of class {', '.join(empty)}; drop the class or turn "
-            "balance_classes off"
-        )
-    return len(fold.train) / (len(counts) * counts.float())
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """Inverse class frequencies (classes,) with mean 1 over the clips; 1 for a class that has no clip."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    weights = len(labels) / (int((counts > 0).sum()) * counts)
+    return weights.where(counts > 0, 1.0)
 
 
 def _check(members: list[_Member], inputs: dict[str, Tensor], labels: Tensor, recipe: FoldRecipe) -> None:

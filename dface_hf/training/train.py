@@ -26,6 +26,7 @@ from .accelerator import finish_trackers, new_accelerator, start_trackers, track
 from .averaging import weight_average
 from .checkpointing import append_json, checkpoints, cut_log, save_checkpoint, write_json
 from .cost import Meter
+from .fold_ensemble import class_weights
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def train_heads(
         raise ValueError("train_tokenizer needs the frames of the clips, not their tokens")
     set_seed(config.seed)
     if config.balance_classes:
-        model.config.class_weights = class_weights(torch.as_tensor(train.labels), model.config.id2label)
+        labels = torch.as_tensor(train.labels)
+        model.config.class_weights = tuple(class_weights(labels, model.config.num_labels).tolist())
     run = _Run(model, train, config, Path(output_dir), report_to)
     start = run.start(resume, asdict(config) | {"clips": _fingerprint(train)})
     bar = tqdm(range(start, config.epochs), initial=start, total=config.epochs, desc="train", unit="epoch")
@@ -219,13 +221,6 @@ class _Run:
         if self.average is not None:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return loss.detach()
-
-
-def class_weights(labels: torch.Tensor, id2label: dict[int, str]) -> tuple[float, ...]:
-    """Return inverse class frequencies with mean 1 over the clips; 1 for a class that has no clip."""
-    counts = torch.bincount(labels, minlength=len(id2label)).tolist()
-    present = sum(count > 0 for count in counts)
-    return tuple(len(labels) / (present * count) if count else 1.0 for count in counts)
 
 
 @torch.no_grad()

@@ -393,11 +393,19 @@ def test_folds_that_cannot_be_trained_are_refused(table, tmp_path):
     alone = tuple(("look-alike", "s0", name[2]) for name in table.names)
     with pytest.raises(ValueError, match="2 subjects or more"):
         cross_validate(replace(table, names=alone), [ststnet()], ONE_SEED, tmp_path)
-    one_person = np.where(np.arange(12) % 4 == 0, 2, np.arange(12) % 2)  # only s0 shows surprise
-    clips = replace(table.clips, labels=one_person)
-    with pytest.raises(ValueError, match="fold 'look-alike s0' has no training clip of class surprise"):
+    other = np.where(np.arange(12) % 4 == 0, 2, 1)  # s0 shows surprise, all others the same
+    clips = replace(table.clips, labels=other)
+    with pytest.raises(ValueError, match="fold 'look-alike s0' trains on class positive alone"):
         cross_validate(replace(table, clips=clips), [ststnet()], ONE_SEED, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_class_that_one_subject_alone_shows_is_not_learned_where_that_subject_is_held_out(table, tmp_path):
+    labels = np.array([2, 1, 0, 1, 2, 0, 1, 0, 2, 1, 0, 1])  # only s0 shows surprise
+    table = replace(table, clips=replace(table.clips, labels=labels))
+    document = cross_validate(table, [ststnet(), heads(table)], ONE_SEED, tmp_path)
+    assert document["not learned"] == {"look-alike s0": ["surprise"]}
+    assert document["rows"]["ststnet"]["n"] == 12 and 0 <= document["rows"]["dface"]["uf1"] < 1
 
 
 def test_a_subject_on_both_sides_is_refused(table, tmp_path, monkeypatch):
