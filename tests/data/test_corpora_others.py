@@ -1,5 +1,6 @@
 """Readers of the other corpora: their sheets, quirks and counts; long videos; folders that are no release."""
 
+import json
 import re
 from collections import Counter
 from zipfile import ZipFile
@@ -273,6 +274,25 @@ def test_own_clips_with_metadata(tmp_path):
     assert (pictures.onset, pictures.apex, pictures.offset, pictures.fps) == (0, 1, 2, 50.0)
     assert [one.row for one in found.skipped] == [4, 5]
     assert "no such file" in found.skipped[0].reason and "unknown emotion 'glee'" in found.skipped[1].reason
+
+
+def test_metadata_may_be_objects_a_line(tmp_path):
+    frames(tmp_path / "b", range(1, 13))
+    rows = [{"file_name": "b", "subject": 7, "label": "happy", "onset": 1, "apex": 3, "offset": 5.0},
+            {"file_name": "b", "label": "sad", "onset": 6, "apex": 8, "offset": None, "action_units": "1+4"},
+            {"file_name": "b", "label": "glee"}]  # fmt: skip
+    path = tmp_path / "metadata.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    found = read_corpus("folder", tmp_path)
+    assert [(c.subject, c.emotion, c.onset, c.apex, c.offset, c.row) for c in found.clips] == [
+        ("7", "happiness", 1, 3, 5, 1),
+        ("b", "sadness", 6, 8, 8, 2),
+    ]
+    assert found.clips[1].action_units == "1+4" and found.skipped[0].row == 3
+    for line, message in (("[1]", "line 2: '\\[1\\]' is no object"), ("{", "line 2: '{' is no JSON")):
+        path.write_text(f"{json.dumps(rows[0])}\n{line}\n")
+        with pytest.raises(ValueError, match=message):
+            read_corpus("folder", tmp_path)
 
 
 HEADER = "file_name,subject,emotion,onset,apex,offset"

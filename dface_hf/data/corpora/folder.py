@@ -1,10 +1,11 @@
 """Anybody's own clips: videos or folders of pictures, with a metadata.csv or in folders named by emotion.
 
-metadata.csv, as in the videofolder and imagefolder of `datasets`: ``file_name`` (a video, or a folder of
-numbered pictures, relative to the csv) and, each of them optional, ``subject``, ``emotion`` (or ``label``),
-``onset``, ``apex``, ``offset`` (frames counted from 0), ``kind`` (micro; or macro, for spotting only),
-``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions has a row for each; for
-spotting, one without any has a row without keyframes. All this may lie in folders train, validation and test.
+metadata.csv (or metadata.jsonl), as in the videofolder and imagefolder of `datasets`: ``file_name`` (a
+video, or a folder of numbered pictures, relative to the file) and, each of them optional, ``subject``,
+``emotion`` (or ``label``), ``onset``, ``apex``, ``offset`` (frames counted from 0), ``kind`` (micro; or macro,
+for spotting only), ``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions has a
+row for each; for spotting, one without any has a row without keyframes. All this may lie in folders train,
+validation and test.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .sheets import SheetRow, read_sheet
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 ASSUMED_FPS = 25.0
+METADATA = ("metadata.csv", "metadata.jsonl")
 SPLITS = ("train", "validation", "test")
 COLUMNS = {
     "file_name": ("file_name",),
@@ -50,7 +52,7 @@ def read_folder(root: Path) -> CorpusListing:
     rows = [row for folder in _folders(root) for row in _rows(root, folder)]
     if not rows:
         raise ValueError(
-            f"{root}: neither a metadata.csv with clips nor folders named by emotion with clips in them"
+            f"{root}: neither a metadata.csv or .jsonl with clips nor folders named by emotion with clips in them"
         )
     listing = CorpusListing("folder", root)
     found = []
@@ -68,17 +70,21 @@ def read_folder(root: Path) -> CorpusListing:
     return listing
 
 
+def _metadata(folder: Path) -> Path | None:
+    return next((folder / name for name in METADATA if (folder / name).is_file()), None)
+
+
 def _folders(root: Path) -> list[Path]:
     """The root and, unless its metadata.csv says everything, its splits."""
-    if (root / "metadata.csv").is_file():
+    if _metadata(root):
         return [root]
     return [root, *(root / name for name in SPLITS if (root / name).is_dir())]
 
 
 def _rows(root: Path, folder: Path) -> list[SheetRow]:
     """The rows of a folder's metadata.csv, or one for each clip in its folders; names from the root on."""
-    sheet = folder / "metadata.csv"
-    if not sheet.is_file():
+    sheet = _metadata(folder)
+    if sheet is None:
         return [
             SheetRow(0, {"file_name": path.relative_to(root).as_posix(), "emotion": path.parent.name})
             for path in sorted(folder.glob("*/*"))
@@ -100,7 +106,7 @@ def _of_a_split(root: Path, path: Path) -> bool:
     folder = path.parent
     if folder.parent != root or folder.name not in SPLITS:
         return False
-    return path.is_dir() or (folder / "metadata.csv").is_file()
+    return path.is_dir() or _metadata(folder) is not None
 
 
 def _clip(root: Path, row: SheetRow) -> tuple[Annotation, CorpusClip]:

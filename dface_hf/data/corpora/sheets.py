@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def read_sheet(
     """Rows of a table, below the row that holds the names of its columns.
 
     Args:
-        path: .xlsx file, or .csv with commas, semicolons or tabs.
+        path: .xlsx file; .csv with commas, semicolons or tabs; or .jsonl, an object a line.
         columns: Our name -> the names that releases use for the column; case, spaces and underscores do not
             count.
         sheet: Name of the sheet (default, or when no sheet has this name: the first).
@@ -132,7 +133,7 @@ def read_sheet(
         raise ValueError(f"{path}: no column {name!r}; its header, row {header + 1}, has: {found}")
     return [
         SheetRow(number, {ours: row[place] if place < len(row) else None for ours, place in places.items()})
-        for number, row in enumerate(table[header + 1 :], header + 2)
+        for number, row in enumerate(table[header + 1 :], header + (1 if path.suffix == ".jsonl" else 2))
         if any(row[place] not in (None, "") for place in places.values() if place < len(row))
     ]
 
@@ -169,6 +170,8 @@ def _table(path: Path, sheet: str | int | None) -> list[tuple]:
     """All cells of a sheet, row by row."""
     if path.suffix.lower() == ".csv":
         return _csv_table(path)
+    if path.suffix.lower() == ".jsonl":
+        return _jsonl_table(path)
     if path.suffix.lower() != ".xlsx":
         raise ValueError(f"{path}: {path.suffix} cannot be read; open it and save it as .xlsx or .csv")
     try:
@@ -189,12 +192,31 @@ def _table(path: Path, sheet: str | int | None) -> list[tuple]:
         book.close()
 
 
-def _csv_table(path: Path) -> list[tuple]:
-    """All cells of a .csv file; Excel separates them by semicolons where the comma is a decimal sign."""
+def _text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not in UTF-8 (byte {error.start}); save it as CSV UTF-8") from error
+
+
+def _jsonl_table(path: Path) -> list[tuple]:
+    """The objects of a .jsonl file below a row of all their keys; a line that is empty is an empty row."""
+    rows = []
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: {line[:60]!r} is no JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise ValueError(f'{path}, line {number}: {line[:60]!r} is no object; write {{"file_name": ...}}')
+        rows.append(row)
+    keys = tuple(dict.fromkeys(key for row in rows for key in row))
+    return [keys, *(tuple(row.get(key) for key in keys) for row in rows)]
+
+
+def _csv_table(path: Path) -> list[tuple]:
+    """All cells of a .csv file; Excel separates them by semicolons where the comma is a decimal sign."""
+    text = _text(path)
     first = text.partition("\n")[0]
     comma = max(",;\t", key=first.count)
     return [tuple(cell or None for cell in row) for row in csv.reader(io.StringIO(text, ""), delimiter=comma)]
