@@ -2,8 +2,8 @@
 
 metadata.csv (or metadata.jsonl), as in the videofolder and imagefolder of `datasets`: ``file_name`` (a
 video, or a folder of numbered pictures, relative to the file) and, each of them optional, ``subject``,
-``emotion`` (or ``label``), ``onset``, ``apex``, ``offset`` (frames counted from 0), ``kind`` (micro; or macro,
-for spotting only), ``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions has a
+``emotion`` (or ``label``), ``onset``, ``apex``, ``offset`` (frames counted from 0), ``kind`` (micro; or
+macro, for spotting only), ``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions has a
 row for each; for spotting, one without any has a row without keyframes. All this may lie in folders train,
 validation and test.
 """
@@ -52,7 +52,7 @@ def read_folder(root: Path) -> CorpusListing:
     rows = [row for folder in _folders(root) for row in _rows(root, folder)]
     if not rows:
         raise ValueError(
-            f"{root}: neither a metadata.csv or .jsonl with clips nor folders named by emotion with clips in them"
+            f"{root}: neither a metadata.csv (or .jsonl) with clips nor folders of clips named by emotion"
         )
     listing = CorpusListing("folder", root)
     found = []
