@@ -3,9 +3,9 @@
 metadata.csv (or metadata.jsonl), as in the videofolder and imagefolder of `datasets`: ``file_name`` (a
 video, or a folder of numbered pictures, relative to the file) and, each of them optional, ``subject``,
 ``emotion`` (or ``label``), ``onset``, ``apex``, ``offset`` (frames counted from 0), ``kind`` (micro; or
-macro, for spotting only), ``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions has a
-row for each; for spotting, one without any has a row without keyframes. All this may lie in folders train,
-validation and test.
+macro, for spotting only), ``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions
+has a row for each; for spotting, one without any has a row without keyframes. All this may lie in folders
+train, validation and test.
 """
 
 from __future__ import annotations
