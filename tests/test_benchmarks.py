@@ -30,8 +30,9 @@ def test_benchmark_of_tokens(tmp_path, monkeypatch, capsys):
     where = ["--data", str(tmp_path / "none"), "--cache", str(tmp_path / "kept")]
     threads = torch.get_num_threads()
     run(
-        "benchmarks/tokens.py", "--smoke", "--json", str(tmp_path / "r.json"), *where, monkeypatch=monkeypatch
-    )
+        "benchmarks/tokens.py", "--smoke", "--by-unit", "--json", str(tmp_path / "r.json"), *where,
+        monkeypatch=monkeypatch,
+    )  # fmt: skip
     torch.set_num_threads(threads)
     printed = capsys.readouterr().out
     for absent in ("action_fields.npz", "index.csv", "megc2019"):
@@ -39,6 +40,7 @@ def test_benchmark_of_tokens(tmp_path, monkeypatch, capsys):
     for row in ("| all ones |", "| Farneback flow of 128 px at 16x16 |", "| dface-mini: tokens, one-hot |"):
         assert row in printed
     report = json.loads((tmp_path / "r.json").read_text())
+    assert "| | AU1 | AU2 | AU4 |" in printed
     assert report["smoke"] is True and "5. Real videos" not in printed
     probes = next(part for title, part in report.items() if title.startswith("1-3"))
     assert all(set(row) == {"1 micro", "1 macro"} for row in probes.values())

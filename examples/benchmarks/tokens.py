@@ -135,7 +135,11 @@ def measure(
     )
     yield f"1-3. Action units, mean F1 of a linear probe{told}", macro
     for key in [f"{column} {size}" for size in AMPLITUDES for column in everywhere]:
-        yield f"F1 by action unit, {key}", {name: row[key].f1 for name, row in found.items() if key in row}
+        by_unit = {name: row[key].f1.items() for name, row in found.items() if key in row}
+        yield (
+            f"F1 by action unit, {key}",
+            {name: {f"AU{u}": f1 for u, f1 in row} for name, row in by_unit.items()},
+        )
     if quick:
         return
     yield "4. Codebook", transposed({name: codebook_rows(pairs, model) for name, model in models.items()})
