@@ -47,11 +47,12 @@ def spot(
     from dface_hf.data import read_corpus
     from dface_hf.pipelines.corpus_spotting import (
         EventSearch,
+        check_classes,
         corpus_scores,
         event_table,
         read_labels,
         spot_videos,
-    )  # fmt: skip
+    )
     from dface_hf.pipelines.loading import load_recogniser
     from dface_hf.pipelines.recognition import crop_options
     from dface_hf.whole_files import write_text
@@ -60,10 +61,12 @@ def spot(
     options = {} if reader is None else crop_options(reader.model.config.tokenizer_config)
     options |= {} if stabilise is None else {"stabilised": stabilise}
     search = EventSearch(sensitivity=sensitivity, detector=detector, **options)
+    classes = [] if reader is None else list(reader.model.config.id2label.values())
     listing = read_corpus(corpus, root)
+    if reader is not None and listing.videos:
+        check_classes(listing.videos, classes)
     spotted = spot_videos(listing, out, search, workers)
     read = None if reader is None else read_labels(reader, spotted)
-    classes = [] if reader is None else list(reader.model.config.id2label.values())
     scores = corpus_scores(spotted, iou, read, classes)
     skipped = [f"row {one.row}, {one.clip}: {one.reason}" for one in listing.skipped]
     warned = [f"{one.video.video_id}: {text}" for one in spotted for text in one.warnings]

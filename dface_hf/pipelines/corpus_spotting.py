@@ -172,6 +172,20 @@ def read_labels(
     return labels
 
 
+def check_classes(videos: Sequence[LongVideo], classes: Sequence[str]) -> None:
+    """Refuse a model whose reading could not be scored, before hours are spent on the videos.
+
+    Raises:
+        ValueError: No annotated micro-expression belongs to any of its classes.
+    """
+    micro = (i for video in videos for i in video.intervals if i.kind == "micro")
+    if all(_class_id(interval, list(classes)) < 0 for interval in micro):
+        raise ValueError(
+            f"no annotated micro-expression is one of the model's classes {', '.join(classes)}, so what it "
+            "reads cannot be scored; leave the model out"
+        )
+
+
 def corpus_scores(
     spotted: Sequence[SpottedVideo],
     threshold: float = 0.5,
@@ -188,9 +202,6 @@ def corpus_scores(
 
     Returns:
         "micro", "macro" and "both": as `spotting_scores`.
-
-    Raises:
-        ValueError: With `classes`, when no annotated micro-expression belongs to any of them.
     """
     scores = {}
     for kind in KINDS:
@@ -215,11 +226,6 @@ def _recognition(spotted, threshold: float, read, classes: list[str]) -> dict[st
         [(i.onset, i.offset, _class_id(i, classes)) for i in one.video.intervals if i.kind == "micro"]
         for one in spotted
     ]
-    if not any(row[2] >= 0 for rows in truth for row in rows):
-        raise ValueError(
-            f"no annotated micro-expression is one of the model's classes {', '.join(classes)}, so what it "
-            "reads cannot be scored; leave the model out"
-        )
     found = [
         [
             (e["onset"], e["offset"], classes.index(label))

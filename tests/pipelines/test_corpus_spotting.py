@@ -95,7 +95,7 @@ def test_own_videos_with_and_without_expressions(dface, clip, tmp_path):
     (tmp_path / "metadata.csv").write_text(text)
     code, _, told = dface("spot", "folder", "--root", tmp_path, "--out", tmp_path / "o", "--recognise")
     assert code == 2 and "no annotated micro-expression is one of the model's classes" in told
-    assert not (tmp_path / "o" / "scores.json").exists()
+    assert not (tmp_path / "o").exists(), "told before the videos are looked at"
     code, _, told = dface("spot", "folder", "--root", tmp_path, "--out", tmp_path / "o")
     assert code == 0, told
     assert [row["match"] for row in rows_of(tmp_path / "o" / "events.csv")] == ["1", "1", ""]
