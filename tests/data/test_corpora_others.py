@@ -256,6 +256,10 @@ def test_own_long_videos_may_hold_macro_expressions_or_none(tmp_path):
         [("micro", 1, 5), ("macro", 6, 30)],
         [],
     ]
+    (tmp_path / "sheet").mkdir()
+    rows = ["../a,anna,happy,1,3,5", f"{tmp_path / 'b'},bert,,,,"]
+    (tmp_path / "sheet" / "metadata.csv").write_text("\n".join([HEADER, *rows]))
+    assert [video.video_id for video in read_corpus("folder", tmp_path / "sheet").videos] == ["../a", "../b"]
     (tmp_path / "metadata.csv").write_text("\n".join([HEADER + ",kind", "a,anna,happy,1,3,5,tiny"]))
     assert "'tiny' is neither macro nor micro" in read_corpus("folder", tmp_path).skipped[0].reason
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -81,5 +82,5 @@ def _video(root: Path, place: str, found: list[Found]) -> LongVideo:
         if row.onset is not None or row.apex is not None
     ]
     ordered = tuple(sorted(intervals, key=lambda one: one.onset))
-    name = Path(place).relative_to(root).as_posix()
+    name = Path(os.path.relpath(place, root)).as_posix()  # a metadata.csv may name files elsewhere
     return LongVideo(name, first.corpus, first.subject, first.frames, first.path, first.fps, ordered, place)
