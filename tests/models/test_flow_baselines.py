@@ -2,6 +2,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
@@ -84,21 +85,46 @@ def test_published_sizes():
 def test_off_apexnet_reads_u_and_v_with_streams_of_their_own():
     model = make("off-apexnet").eval()
     data = pictures(model)
-    before = [stream(data[:, :1]) for stream in model.streams]
-    assert not torch.allclose(*before)
+    half = model.config.conv_channels[-1]
+    before = model.streams(data)
+    after = model.streams(torch.stack([data[:, 0], data[:, 1].flip(-1)], dim=1))
+    assert torch.equal(before[:, :half], after[:, :half])  # the first stream sees u alone
+    assert not torch.allclose(before[:, half:], after[:, half:])
     assert not torch.allclose(model(data).logits, model(data.flip(1)).logits)
+
+
+def test_streams_computed_as_one_convolution_are_those_of_the_papers():
+    """STSTNet's three parallel streams, joined; OFF-ApexNet's two, with ReLU before pooling."""
+    model = make("ststnet").train()
+    data, (convolution, _, norm, *_) = pictures(model), model.streams
+    streams = []
+    for part in torch.arange(16).split(list(model.config.stream_channels)):
+        states = F.conv2d(data, convolution.weight[part], convolution.bias[part], padding=2).relu()
+        states = F.batch_norm(states, None, None, norm.weight[part], norm.bias[part], training=True)
+        streams.append(F.avg_pool2d(F.max_pool2d(states, 3, padding=1), 2))
+    model.streams[4].p = 0.0
+    torch.testing.assert_close(model.streams(data), torch.cat(streams, dim=1))
+
+    model = make("off-apexnet").eval()
+    data, streams = pictures(model), []
+    for number in range(2):
+        states = data[:, number : number + 1]
+        for layer in (model.streams[0], model.streams[3]):
+            part = slice(number * len(layer.weight) // 2, (number + 1) * len(layer.weight) // 2)
+            states = F.conv2d(states, layer.weight[part], layer.bias[part], padding=layer.padding).relu()
+            states = F.max_pool2d(states, 2)
+        streams.append(states)
+    torch.testing.assert_close(model.streams(data), torch.cat(streams, dim=1))
 
 
 def test_class_weights_and_several_labels():
     model = make("ststnet", class_weights=(1.0, 2.0, 5.0)).eval()
     data, labels = pictures(model), torch.tensor([0, 1, 2, 0, 1, 2])
-    expected = torch.nn.functional.cross_entropy(
-        model(data).logits, labels, weight=torch.tensor([1.0, 2.0, 5.0])
-    )
+    expected = F.cross_entropy(model(data).logits, labels, weight=torch.tensor([1.0, 2.0, 5.0]))
     torch.testing.assert_close(model(data, labels=labels).loss, expected)
     model = make("sssnet", problem_type="multi_label_classification", num_labels=4).eval()
     data, labels = pictures(model), torch.randint(0, 2, (6, 4))
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(model(data).logits, labels.float())
+    expected = F.binary_cross_entropy_with_logits(model(data).logits, labels.float())
     torch.testing.assert_close(model(data, labels=labels).loss, expected)
 
 

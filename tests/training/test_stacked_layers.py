@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -65,15 +66,43 @@ def test_encoder_layer_with_dropout_is_the_textbooks():
 
 def test_channels_are_dropped_whole_and_features_one_by_one():
     states = torch.ones(MEMBERS, 6, 10, 3, 3)
-    whole, _ = stacked_forward(
-        [nn.Dropout2d(0.5).train() for _ in range(MEMBERS)], states, DropoutMasks(seeds())
-    )
+
+    def dropped(*layers):
+        models = [nn.Sequential(*layers).train() for _ in range(MEMBERS)]
+        return stacked_forward(models, states, DropoutMasks(seeds()))[0]
+
+    whole = dropped(nn.Dropout2d(0.5))
     assert set(whole.unique().tolist()) == {0, 2}
     assert (whole.amin(dim=(-2, -1)) == whole.amax(dim=(-2, -1))).all()
-    single, _ = stacked_forward(
-        [nn.Dropout(0.5).train() for _ in range(MEMBERS)], states, DropoutMasks(seeds())
-    )
-    assert (single.amin(dim=(-2, -1)) != single.amax(dim=(-2, -1))).any()
+    assert not torch.equal(whole[0], whole[1])  # each member has masks of its own
+    for single in (dropped(nn.Dropout(0.5)), dropped(nn.MaxPool2d(1), nn.Dropout(0.5))):
+        assert set(single.unique().tolist()) == {0, 2}
+        assert (single.amin(dim=(-2, -1)) != single.amax(dim=(-2, -1))).any()
+
+
+def picture_layers():
+    layers = [nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.ReLU(), nn.BatchNorm2d(6), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Conv2d(6, 3, 2, stride=2), nn.AvgPool2d(2), nn.Dropout(0.0)).double()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_on_pictures_are_each_members_own(training):
+    torch.manual_seed(0)
+    models = [picture_layers().train(training) for _ in range(MEMBERS)]
+    states = torch.randn(MEMBERS, BATCH, 4, 16, 16, dtype=torch.double)
+    parameters, buffers = stack_module_state(models)
+    template = stackable(models[0])
+    found = vmap(lambda p, b, x: functional_call(template, (p, b), (x,)))(parameters, buffers, states)
+    found.square().sum().backward()
+    for number, model in enumerate(models):
+        expected = model(states[number])
+        torch.testing.assert_close(found[number], expected)
+        expected.square().sum().backward()
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameters[name].grad[number], parameter.grad, msg=name)
+        for name, buffer in model.named_buffers():  # running statistics have moved, in training only
+            torch.testing.assert_close(buffers[name][number], buffer, msg=name)
+    assert bool(buffers["2.num_batches_tracked"].any()) == training
 
 
 def test_what_is_not_known_stays_and_the_model_is_not_changed():
