@@ -288,8 +288,8 @@ class Sequential(nn.Sequential):
         masks, done = _settings.masks, []
         for number, (one, *own) in enumerate(zip(states, *tensors, strict=True)):
             with stacked_settings(masks and masks[number : number + 1], _settings.dtype):
-                done.append(self._of_member(one, dict(zip(names, own, strict=True))))
-        return stack(done)
+                done.append(self._of_member(one, dict(zip(names, own, strict=True))).movedim(1, -1))
+        return stack(done).movedim(-1, 2)
 
     def _of_member(self, states: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         states = states.contiguous(memory_format=torch.channels_last)
@@ -303,7 +303,7 @@ class Sequential(nn.Sequential):
                 start = f"{name}."
                 own = {key[len(start) :]: x for key, x in tensors.items() if key.startswith(start)}
                 states = functional_call(layer, own, (states,))
-        return states.contiguous()
+        return states
 
 
 LAYERS = {

@@ -86,14 +86,15 @@ class FlowBaselinePreTrainedModel(PreTrainedModel):
         return ImageClassifierOutput(loss=loss, logits=logits)
 
     def checked(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Return the pictures in the type of the weights; refuse those that the network is not made for."""
+        """Return the pictures in the type of the weights, laid channels last, which makes pooling and grouped
+        convolutions several times as fast on a CPU; refuse those that the network is not made for."""
         size, channels = self.config.image_size, self.config.num_channels
         if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != (channels, size, size):
             raise ValueError(
                 f"expected pixel_values of shape (batch, {channels}, {size}, {size}), got "
                 f"{tuple(pixel_values.shape)}; prepare flow with the FlowImageProcessor of this checkpoint"
             )
-        return pixel_values.to(self.dtype)
+        return pixel_values.to(self.dtype).movedim(1, -1).contiguous().movedim(-1, 1)  # as vmap can, too
 
 
 class OffApexNetForImageClassification(FlowBaselinePreTrainedModel):
