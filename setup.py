@@ -29,6 +29,7 @@ INSTALL_REQUIRES = [
     "tqdm>=4.67",
     "transformers>=5.23,<6",
     "typer>=0.20,<1",
+    "xlrd>=2.0.1,<3",
 ]
 
 EXTRAS = {
@@ -47,6 +48,7 @@ EXTRAS["dev"] = [
     "pytest-xdist>=3.8,<4",
     "ruff==0.17.5",
     "setuptools>=80",
+    "xlwt>=1.3,<2",
     *EXTRAS["export"],
     *EXTRAS["metrics"],
     *EXTRAS["text"],

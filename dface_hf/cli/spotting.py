@@ -70,6 +70,11 @@ def spot(
     scores = corpus_scores(spotted, iou, read, classes)
     skipped = [f"row {one.row}, {one.clip}: {one.reason}" for one in listing.skipped]
     warned = [f"{one.video.video_id}: {text}" for one in spotted for text in one.warnings]
+    warned += [
+        f"no {kind}-expression is annotated, so that every one found counts as wrong"
+        for kind in ("micro", "macro")
+        if scores["both"]["true"] and not scores[kind]["true"] and scores[kind]["found"]
+    ]
     document = {"corpus": corpus, "videos": len(spotted), "iou": iou, "sensitivity": sensitivity}
     document |= {"model": None if reader is None else checkpoint_name(model)}
     document |= {"scores": scores, "skipped": skipped, "warnings": warned}

@@ -6,6 +6,7 @@ from collections import Counter
 from zipfile import ZipFile
 
 import pytest
+import xlwt
 
 from dface_hf.actions import active_units
 from dface_hf.data import read_corpus
@@ -116,23 +117,51 @@ def test_casme3_with_all_expressions_gives_macro_intervals(tmp_path):
     assert (macro.kind, macro.onset, macro.offset, macro.emotion, macro.row) == ("macro", 19, 49, None, 3)
 
 
-def test_an_old_spreadsheet_is_asked_for_in_the_new_form(tmp_path):
-    (tmp_path / "CAS(ME)3_part_A_v2.xls").write_bytes(b"\xd0\xcf\x11\xe0")
-    with pytest.raises(ValueError, match=r"part_A_v2.xls: .xls cannot be read; open it and save it as .xlsx"):
-        read_corpus("casme3", tmp_path)
+def old_workbook(path, *sheets):
+    """A workbook of Excel 97 with (name, rows) as its sheets."""
+    book = xlwt.Workbook()
+    for name, rows in sheets:
+        sheet = book.add_sheet(name)
+        for place, cells in enumerate(rows):
+            for column, cell in enumerate(cells):
+                if cell is not None:
+                    sheet.write(place, column, cell)
+    book.save(str(path))
 
 
 def test_a_sheet_may_be_a_csv_file_and_is_preferred_to_an_old_one(tmp_path):
-    (tmp_path / "CAS(ME)3_part_A_v2.xls").write_bytes(b"\xd0\xcf\x11\xe0")
+    name = "cas(me)3_part_A_ME_label_JpgIndex_v2"
     rows = [CASME3_HEADER, ("spNO.1", "a", 5, 8, 12, "R4", "III", "disgust")]
     lines = [";".join(map(str, row)) for row in rows]
-    (tmp_path / "cas(me)3_part_A_ME_label_JpgIndex_v2.csv").write_text("\r\n".join(lines))
+    (tmp_path / f"{name}.csv").write_text("\r\n".join(lines))
+    (tmp_path / f"{name}.xls").write_bytes(b"\xd0\xcf\x11\xe0")
     (row,) = read_annotations("casme3", tmp_path)
     assert (row.name, row.onset, row.apex, row.offset, row.action_units) == ("spNO.1/a", 5, 8, 12, "R4")
-    with pytest.raises(ValueError, match=r"dos.xls: .xls cannot be read; open it and save it as .xlsx"):
-        (tmp_path / "b").mkdir()
-        (tmp_path / "b" / "CASME2-coding-dos.xls").write_bytes(b"\xd0\xcf\x11\xe0")
-        read_corpus("casme2", tmp_path / "b")
+
+
+def test_casme3s_sheet_of_all_expressions_is_an_old_one(tmp_path):
+    """It has the macro-expressions, too, and is read although the sheet of micro-expressions is an .xlsx."""
+    casme3(tmp_path, [("spNO.1", "a", 5, 8, 12, "R4", "III", "disgust")])
+    header = ("Expression type", *CASME3_HEADER)
+    rows = [
+        ("Macro-expression", "spNO.1", "a", 100, 130, 160, 12, "I", "happy"),
+        ("Micro-expression", "spNO.1", "a", 5, 8, 12, "R4", "III", "disgust"),
+        ("Micro-expression", "spNO.2", "b", 7, None, 0, "", "VII", "others"),
+    ]
+    blinks = ("eye blink", [("Subject", "Filename"), ("spNO.1", "a")])
+    old_workbook(tmp_path / "CAS(ME)3_part_A_v2.xls", blinks, ("label", [header, *rows]))
+    found = read_annotations("casme3", tmp_path)
+    assert [(one.kind, one.onset, one.offset) for one in found if one.subject == "spNO.1"] == [
+        ("macro", 100, 160),
+        ("micro", 5, 12),
+    ]
+    assert [(one.row, one.emotion) for one in found] == [(2, "happiness"), (3, "disgust"), (4, "others")]
+
+
+def test_a_damaged_old_sheet_is_named(tmp_path):
+    (tmp_path / "CASME2-coding-dos.xls").write_bytes(b"\xd0\xcf\x11\xe0")
+    with pytest.raises(ValueError, match=r"dos.xls: not a readable spreadsheet .*copy it again"):
+        read_corpus("casme2", tmp_path)
 
 
 def test_the_size_that_a_sheet_states_is_not_believed(tmp_path):

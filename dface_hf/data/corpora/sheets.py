@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openpyxl
+import xlrd
+
 from dface_hf.actions import normalise_emotion, parse_action_units
 
 from .listing import UnusableRow
@@ -88,13 +91,13 @@ class SheetRow:
 def find_sheet(root: Path, patterns: Iterable[str], title: str) -> Path:
     """The corpus's sheet: the first file below the root, at most two folders down, that fits a pattern.
 
-    Patterns are of .xlsx files; where there is none, the same in .csv and .xls are looked for.
+    Patterns are of .xlsx files; where a pattern has none, the same in .csv and .xls are looked for.
 
     Raises:
         ValueError: No such file; the message says what was looked for.
     """
-    patterns = tuple(patterns)
-    patterns += tuple(one.removesuffix(".xlsx") + other for other in (".csv", ".xls") for one in patterns)
+    suffixes = (".xlsx", ".csv", ".xls")
+    patterns = tuple(one.removesuffix(".xlsx") + suffix for one in patterns for suffix in suffixes)
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; give the folder of the {title} release")
     for pattern in patterns:
@@ -115,7 +118,7 @@ def read_sheet(
     """Rows of a table, below the row that holds the names of its columns.
 
     Args:
-        path: .xlsx file; .csv with commas, semicolons or tabs; or .jsonl, an object a line.
+        path: .xlsx or .xls file; .csv with commas, semicolons or tabs; or .jsonl, an object a line.
         columns: Our name -> the names that releases use for the column; case, spaces and underscores do not
             count.
         sheet: Name of the sheet (default, or when no sheet has this name: the first).
@@ -172,12 +175,12 @@ def _table(path: Path, sheet: str | int | None) -> list[tuple]:
         return _csv_table(path)
     if path.suffix.lower() == ".jsonl":
         return _jsonl_table(path)
-    if path.suffix.lower() != ".xlsx":
-        raise ValueError(f"{path}: {path.suffix} cannot be read; open it and save it as .xlsx or .csv")
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise ImportError("openpyxl is not installed; pip install openpyxl") from error
+    if path.suffix.lower() == ".xls":
+        return _xls_table(path, sheet)
+    return _xlsx_table(path, sheet)
+
+
+def _xlsx_table(path: Path, sheet: str | int | None) -> list[tuple]:
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except OSError:
@@ -185,11 +188,27 @@ def _table(path: Path, sheet: str | int | None) -> list[tuple]:
     except Exception as error:  # noqa: BLE001 - zip, XML and openpyxl's own errors
         raise ValueError(f"{path}: not a readable spreadsheet ({error}); copy it again") from error
     try:
-        chosen = _choose(book, sheet)
+        chosen = book.worksheets[_choose(book.sheetnames, sheet)]
         chosen.reset_dimensions()  # some programs write A1 for the size of any sheet
         return [tuple(row) for row in chosen.iter_rows(values_only=True)]
     finally:
         book.close()
+
+
+def _xls_table(path: Path, sheet: str | int | None) -> list[tuple]:
+    """All cells of a sheet of Excel 97: the full annotation of CAS(ME)3 is released as one."""
+    try:
+        book = xlrd.open_workbook(path, on_demand=True, logfile=io.StringIO())
+        chosen = book.sheet_by_index(_choose(book.sheet_names(), sheet))
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - xlrd's own, and those of damaged records
+        raise ValueError(f"{path}: not a readable spreadsheet ({error}); copy it again") from error
+    empty = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR)
+    return [
+        tuple(None if cell.ctype in empty else cell.value for cell in chosen.row(number))
+        for number in range(chosen.nrows)
+    ]
 
 
 def _text(path: Path) -> str:
@@ -222,7 +241,8 @@ def _csv_table(path: Path) -> list[tuple]:
     return [tuple(cell or None for cell in row) for row in csv.reader(io.StringIO(text, ""), delimiter=comma)]
 
 
-def _choose(book: Any, sheet: str | int | None) -> Any:
+def _choose(names: list[str], sheet: str | int | None) -> int:
+    """Index of the sheet of a name or number; without such a one, of the first or last."""
     if isinstance(sheet, int):
-        return book.worksheets[min(sheet, len(book.worksheets) - 1)]
-    return next((one for one in book.worksheets if one.title == sheet), book.worksheets[0])
+        return min(sheet, len(names) - 1)
+    return names.index(sheet) if sheet in names else 0

@@ -1,7 +1,8 @@
 """SMIC-HS (Li et al., FG 2013): 164 clips of 16 subjects at 100 fps; no apex, no action units.
 
 A clip's folder holds its frames from onset to offset and its class stands in the name, so that the clips need
-no sheet. The long recordings (SMIC_HS_E) do: SMIC-HS-E_annotation.xlsx.
+no sheet; where SMIC-HS-E_annotation.xlsx is at hand, clips are listed with its rows. The long recordings of
+the extended set (SMIC_HS_E) are not read.
 """
 
 from __future__ import annotations
