@@ -102,7 +102,8 @@ def cross_validate(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Train and test models on every fold of a protocol: UF1, UAR and accuracy, pooled, with intervals; or F1
-    of action units."""
+    of action units. In one process. A GPU is used with --train-tokenizer and for action units only: all else
+    is small, and its folds train together on the CPU."""
     from dface_hf.data.megc2019 import SCHEME
     from dface_hf.data.protocols import COMPOSITE
     from dface_hf.pipelines.records import check_target, write_text
@@ -129,6 +130,7 @@ def cross_validate(
     candidates = _candidates(model or [DEFAULT], scheme, options, ablations, train_tokenizer, words)
     table = read_clips(data, scheme, reselect_keyframes, composite)
     _tell_clips(table, checked_folds(table, config), protocol)
+    _tell_met(table, candidates)
     document = run(table, candidates, config, output, resume)
     if json_file:
         write_text(json_file, json.dumps(document, indent=2) + "\n")
@@ -178,6 +180,8 @@ def _candidates(
     """What is compared, in order: D-FACE is followed by its ablations."""
     from dataclasses import replace
 
+    from dface_hf.hub.build import SUBJECTS
+    from dface_hf.hub.cards import read_report
     from dface_hf.training.cross_validate_heads import DFACE_RECIPE, TokenHeads, TrainedTokenizer, without
     from dface_hf.training.cross_validate_models import baseline_named
 
@@ -189,7 +193,8 @@ def _candidates(
         template = _template(DEFAULT_CHECKPOINT if name == DEFAULT else name, scheme, text_encoder)
         row = DEFAULT if name == DEFAULT else row_name(name, models)
         source = "dface-mini" if name == DEFAULT else name
-        one = kind(row, template, replace(DFACE_RECIPE, **options), source)
+        met = {} if name == DEFAULT else read_report(name).get(SUBJECTS, {})
+        one = kind(row, template, replace(DFACE_RECIPE, **options), source, met)
         found += [one, *(without(one, ablation) for ablation in ablations)]
         heads += 1
     if not heads and (ablations or train_tokenizer):
@@ -250,6 +255,21 @@ def _tell_clips(table, folds: list, protocol: str) -> None:
         console.print(f"  {table.composite}")
     if table.reselected:
         console.print(f"  keyframes of {table.moved} clips selected anew, for training only")
+
+
+def _tell_met(table, candidates: list) -> None:
+    """Warn of tokenizers that know the people whom they are tested on; ablations share their tokenizer."""
+    from dface_hf.training.cross_validate import people_met
+
+    told = set()
+    for one in candidates:
+        if (met := people_met(one, table)) and one.source not in told:
+            told.add(one.source)
+            console.print(
+                f"  [yellow]{escape(one.name)}[/]: its tokenizer learned from clips of {len(met)} of the "
+                f"{len(set(table.clips.subjects))} subjects that it is tested on; its score is not one of "
+                "unseen people. Pretrain without these corpora, or use dface"
+            )
 
 
 def _print_table(document: dict) -> None:

@@ -75,7 +75,7 @@ def pretrain(
     _check_sources(given, data_share)
     from dface_hf import DFaceTokenizerConfig
     from dface_hf.data import RepeatedPairs, aligned_faces, mixed_with_clips, pretraining_pairs
-    from dface_hf.hub import data_lines, write_tokenizer_card
+    from dface_hf.hub import data_lines, subjects_of, write_tokenizer_card
     from dface_hf.training import PretrainConfig
     from dface_hf.training import pretrain as run
 
@@ -91,7 +91,7 @@ def pretrain(
         stream = mixed_with_clips(stream, data, config.image_size, data_share, plan.seed)
     run(config, stream, plan, output, resume=resume, report_to=report_to)
     if _first_process():
-        write_tokenizer_card(output, told)
+        write_tokenizer_card(output, told, subjects_of(data or []))
     _tell(f"tokenizer in [bold]{escape(str(output / 'model'))}[/]")
     _publish(output, target)
 

@@ -14,7 +14,13 @@ from .staging import (
     push_metric,
     push_space,
 )
-from .trained import continued_classifier, data_lines, train_on_clips, write_tokenizer_card
+from .trained import (
+    continued_classifier,
+    data_lines,
+    subjects_of,
+    train_on_clips,
+    write_tokenizer_card,
+)
 
 __all__ = [
     "UNSEEN_SEED",
@@ -37,6 +43,7 @@ __all__ = [
     "push_space",
     "render_card",
     "train_checkpoint",
+    "subjects_of",
     "train_on_clips",
     "write_backbone",
     "write_checkpoint",

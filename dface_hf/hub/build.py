@@ -19,6 +19,8 @@ from .checkpoint import write_checkpoint
 #: Identities, actions and nuisances of evaluation come from seeds above this one, those of training from
 # below.
 UNSEEN_SEED = 1000
+#: Key of a report: corpus -> people whose clips the tokenizer learned from.
+SUBJECTS = "subjects"
 
 
 def build_classifier(
@@ -43,6 +45,7 @@ def build_classifier(
     )
     model = DFaceForVideoClassification(config)
     model.dface.tokenizer.load_state_dict(tokenizer.state_dict())
+    model.dface.tokenizer.name_or_path = tokenizer.name_or_path  # where `inherited` finds its report
     model.dface.set_text_anchors(anchors, texts, text_encoder.name)
     return model
 
@@ -102,7 +105,8 @@ def train_checkpoint(
 def inherited(model: PreTrainedModel) -> dict[str, Any]:
     """What the report of the folder that a model was loaded from tells of the tokenizer in it."""
     report = read_report(model.name_or_path) if model.name_or_path else {}
-    return {name: report[name] for name in ("pretraining", "tokens", "data", "cost") if name in report}
+    names = ("pretraining", "tokens", "data", "cost", SUBJECTS)
+    return {name: report[name] for name in names if name in report}
 
 
 def made_here() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dface_hf.training.checkpointing import write_json
 from dface_hf.training.cost import read_cost
 from dface_hf.whole_files import write_text
 
-from .build import inherited, joined_cost, made_here
+from .build import SUBJECTS, inherited, joined_cost, made_here
 from .cards import REPORT, checkpoint_card
 from .checkpoint import write_checkpoint
 
@@ -97,8 +97,12 @@ def train_on_clips(
     if len(test):
         scores = evaluate_heads(trained, _tokens(trained.dface.tokenizer, test))
         report["validation"] = {"edclip": None} | scores | {"subjects": sorted(set(test.subjects))}
-    kept = inherited(model)  # a tokenizer that changes is not the one that was measured
-    told = {name: kept[name] for name in ("data", "pretraining") if name in kept}
+    kept = inherited(model) or inherited(
+        tokenizer
+    )  # a tokenizer that changes is not the one that was measured
+    told = {name: kept[name] for name in ("data", "pretraining", SUBJECTS) if name in kept}
+    if config.train_tokenizer:
+        told[SUBJECTS] = _joined(kept.get(SUBJECTS, {}), _by_corpus(map(_parts, train.subjects)))
     told |= {"command": command, "training": vars(config)} | made_here()
     told["clips"] = {"n": len(train), "corpora": clips.corpora, "licenses": clips.licenses}
     told["clips"] |= {name: report[name] for name in ("per_class", "left_out")}
@@ -142,20 +146,44 @@ def data_lines(sources: Sequence[str | Path]) -> list[str]:
     return lines
 
 
-def write_tokenizer_card(run: str | Path, data: Sequence[str]) -> None:
+def subjects_of(sources: Sequence[str | Path]) -> dict[str, list[str]]:
+    """Corpus -> its subjects in prepared datasets."""
+    rows = (row for source in sources for row in open_clips(source).select_columns(["corpus", "subject"]))
+    return _by_corpus((row["corpus"], row["subject"]) for row in rows)
+
+
+def write_tokenizer_card(run: str | Path, data: Sequence[str], subjects: dict[str, list[str]]) -> None:
     """Put report and card beside the tokenizer of a pretraining run.
 
     Args:
         run: Folder of the run.
         data: A line for each source of its pairs.
+        subjects: As from `subjects_of`: people on whom no score of this tokenizer is one of unseen people.
     """
     model, report = Path(run) / "model", run_report(run, data) | {"command": "dface pretrain"}
+    report |= {SUBJECTS: subjects} if subjects else {}
     write_json(model / REPORT, report | made_here())
     write_text(model / "README.md", checkpoint_card(model))
 
 
 def _tokens(tokenizer, clips: LabelledClips) -> TokenSet:
     return TokenSet(tokenise_clips(tokenizer, clips.pairs), torch.from_numpy(clips.labels))
+
+
+def _parts(subject: str) -> tuple[str, str]:
+    corpus, _, name = subject.partition("/")
+    return corpus, name
+
+
+def _by_corpus(subjects: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for corpus, name in subjects:
+        found.setdefault(corpus, set()).add(name)
+    return {corpus: sorted(names) for corpus, names in sorted(found.items())}
+
+
+def _joined(*parts: dict[str, list[str]]) -> dict[str, list[str]]:
+    return _by_corpus((corpus, name) for part in parts for corpus, names in part.items() for name in names)
 
 
 def _held_out(subjects: tuple[str, ...], share: float, seed: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A new run's accelerator, whatever ran in this process before, and its trackers."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,23 @@ def new_accelerator(mixed_precision: str | None = None, **options: Any) -> Accel
     """
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=mixed_precision, **options)
+
+
+def check_one_process(count: int | None = None) -> None:
+    """Refuse several processes where all would do the same.
+
+    Args:
+        count: How many there are; None reads what `torchrun` and `accelerate launch` say.
+
+    Raises:
+        ValueError: There are several.
+    """
+    count = int(os.environ.get("WORLD_SIZE", 1)) if count is None else count
+    if count > 1:
+        raise ValueError(
+            f"launched as {count} processes, but this training runs in one, and all would do the same; "
+            "start it without accelerate launch or torchrun"
+        )
 
 
 def tracked_by(report_to: str | None, folder: str | Path) -> dict[str, Any]:

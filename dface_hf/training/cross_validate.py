@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from dface_hf.data.protocols import Fold, check_folds, make_folds
 from dface_hf.metrics import Prediction, write_log
 
+from .accelerator import check_one_process
 from .checkpointing import write_json
 from .cross_validate_clips import ClipTable
 from .cross_validate_outcome import Candidate, Outcome
@@ -75,11 +76,12 @@ def cross_validate(
 
     Raises:
         ValueError: The protocol cannot split the clips, a class is absent from the training part of a fold,
-            a candidate cannot run on these clips, two have one name, or `output` holds a run, or one of
+            a candidate cannot run on these clips, several processes were launched, two have one name, or `output` holds a run, or one of
             other options.
         FloatingPointError: If a loss is no number.
         OSError: If something cannot be written.
     """
+    check_one_process()
     folds = checked_folds(table, config)
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) < len(names):
@@ -98,6 +100,8 @@ def cross_validate(
             _write_logs(output, name, outcome, table, config.seeds, first=not rows)
             rows[name] = score_document(outcome, table, folds, config.resamples)
             rows[name]["seconds"] = seconds
+            if met := people_met(candidate, table):
+                rows[name]["subjects that the tokenizer learned from"] = met
     document = {"rows": rows} | plan | {"clips": _counts(table), "not learned": not_learned(table, folds)}
     document |= machine()
     write_json(output / SCORES, document)
@@ -120,6 +124,13 @@ def checked_folds(table: ClipTable, config: CrossValidationConfig) -> list[Fold]
                 f"fold {fold.name!r} trains on class {only} alone; use another scheme or protocol"
             )
     return folds
+
+
+def people_met(candidate: Candidate, table: ClipTable) -> list[str]:
+    """Subjects "corpus/name" of the table whose clips a candidate's tokenizer was pretrained on. Every fold
+    tests on people whom nothing has seen, but for these: their frames are in the codebook."""
+    met = {f"{corpus}/{name}" for corpus, names in getattr(candidate, "met", {}).items() for name in names}
+    return sorted(met & set(table.clips.subjects))
 
 
 def not_learned(table: ClipTable, folds: list[Fold]) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -171,6 +171,7 @@ def _with_other_keyframes(table: ClipTable) -> ClipTable:
 
     def pairs() -> Iterator[dict[str, Any]]:
         for row, (onset, apex, offset) in zip(table.rows(), table.annotated.tolist(), strict=True):
+            check_frames(row, "the selection looks around them", "leave out --reselect-keyframes")
             end = offset if offset > apex else None
             found = reselect_keyframes(partial(read_frame, row), onset, apex, end)
             chosen.append((found.onset, found.apex, found.offset or offset))
@@ -179,6 +180,19 @@ def _with_other_keyframes(table: ClipTable) -> ClipTable:
 
     training = keyframe_clips(pairs())
     return replace(table, training=training, keyframes=np.array(chosen))
+
+
+def check_frames(row: Mapping[str, Any], why: str, otherwise: str) -> None:
+    """Make sure that a clip holds more than its keyframes.
+
+    Raises:
+        ValueError: It does not; `why` and `otherwise` stand in the message.
+    """
+    if len(row["frames"]) <= 3:
+        raise ValueError(
+            f"clip {row['corpus']}/{row['clip_id']} holds keyframes only, and {why}; prepare the corpus with "
+            f"--frames all, or {otherwise}"
+        )
 
 
 def _rows_with_a_class(sources: Sequence[str], scheme: ClassScheme) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from dface_hf.faces.features import lbp_top, mdmo, resample_frames
 from dface_hf.faces.flow import grey_image
 from dface_hf.models import FlowImageProcessor
 
-from .cross_validate_clips import ClipTable
+from .cross_validate_clips import ClipTable, check_frames
 
 Both = tuple[np.ndarray, np.ndarray]
 """Features (n, d) of the clips as annotated, and as they are trained on."""
@@ -58,11 +58,7 @@ def check_videos(table: ClipTable) -> None:
         ValueError: One holds keyframes only.
     """
     for row in table.rows():
-        if len(row["frames"]) <= 3:
-            raise ValueError(
-                f"clip {row['corpus']}/{row['clip_id']} holds keyframes only, and LBP-TOP reads all frames "
-                "from onset to offset; prepare the corpus with --frames all, or leave out svm-lbp-top"
-            )
+        check_frames(row, "LBP-TOP reads all frames from onset to offset", "leave out svm-lbp-top")
 
 
 def _clip_lbp_top(row: dict[str, Any], onset: int, offset: int) -> np.ndarray:

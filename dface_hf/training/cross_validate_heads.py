@@ -46,12 +46,14 @@ class TokenHeads:
         template: Tokenizer, configuration and text anchors of the heads; its own heads are not used.
         recipe: Of the heads.
         source: Where the tokenizer comes from.
+        met: Corpus -> subjects whose clips the tokenizer learned from.
     """
 
     name: str
     template: DFaceForVideoClassification
     recipe: FoldRecipe = DFACE_RECIPE
     source: str = ""
+    met: dict[str, list[str]] = field(default_factory=dict)
     _read: dict = field(default_factory=dict)  # tokens by table; ablations share them
 
     def describe(self) -> dict[str, Any]:
@@ -91,6 +93,7 @@ class TrainedTokenizer:
     template: DFaceForVideoClassification
     recipe: FoldRecipe = DFACE_RECIPE
     source: str = ""
+    met: dict[str, list[str]] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         return describe_heads(self) | {

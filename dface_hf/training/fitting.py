@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .accelerator import new_accelerator
+from .accelerator import check_one_process, new_accelerator
 from .checkpointing import append_json, checkpoints, cut_log, save_checkpoint, write_json
 from .cost import Meter
 from .fold_ensemble import FoldRecipe
@@ -105,11 +105,7 @@ class _Fit:
     def __init__(self, model: nn.Module, steps: int, recipe: FoldRecipe, folder: Path | None):
         self.recipe, self.steps, self.folder = recipe, steps, folder
         self.accelerator = new_accelerator("bf16" if recipe.precision == "bfloat16" else "no")
-        if (count := self.accelerator.num_processes) > 1:
-            raise ValueError(
-                f"launched as {count} processes, but this training runs in one, and all would do the same; "
-                "start it without accelerate launch or torchrun"
-            )
+        check_one_process(self.accelerator.num_processes)
         trained = [value for value in model.parameters() if value.requires_grad]
         self.model, self.optimizer = self.accelerator.prepare(
             model, recipe.make_optimizer([{"params": trained}])

@@ -195,11 +195,11 @@ class _Run:
         self.model.train()
         losses = [self._step(epoch, batch) for batch in self.loader]
         loss = self.accelerator.reduce(torch.stack(losses).mean(), "mean").item()
+        if self.accelerator.is_main_process:  # before the checkpoint: a resumed run cuts what is too much
+            append_json(self.folder / "metrics.jsonl", {"epoch": epoch + 1, "loss": loss})
         save_checkpoint(self.folder / "checkpoints", epoch + 1, self.accelerator.save_state)
         self.meter.write()
         self.accelerator.log({"loss": loss, "lr": self.schedules[0].get_last_lr()[0]}, step=epoch + 1)
-        if self.accelerator.is_main_process:
-            append_json(self.folder / "metrics.jsonl", {"epoch": epoch + 1, "loss": loss})
         return loss
 
     def finish(self) -> DFaceForVideoClassification:
@@ -211,7 +211,7 @@ class _Run:
     def _step(self, epoch: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         loss = self.model(**batch).loss
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"epoch {epoch}: the loss is {loss.item()}; lower the learning rate")
+            raise FloatingPointError(f"epoch {epoch + 1}: the loss is {loss.item()}; lower the learning rate")
         self.accelerator.backward(loss)
         for part, optimizer, schedule in zip(self.parts, self.optimizers, self.schedules, strict=True):
             self.accelerator.clip_grad_norm_(part, self.config.grad_clip)

@@ -14,8 +14,15 @@ from dface_hf.actions import class_prompts
 from dface_hf.data import CLIP_FEATURES
 from dface_hf.data.prepared_clips import parquet_files
 from dface_hf.data.unit_clips import read_unit_clips
-from dface_hf.hub import PushError, data_lines, preview_card, write_checkpoint, write_tokenizer_card
-from dface_hf.hub.cards import HERE
+from dface_hf.hub import (
+    PushError,
+    data_lines,
+    preview_card,
+    subjects_of,
+    write_checkpoint,
+    write_tokenizer_card,
+)
+from dface_hf.hub.cards import HERE, read_report
 from dface_hf.hub.published import Power, published_dataset_card
 from dface_hf.training import PretrainConfig, pretrain
 from dface_hf.training.cross_validate import CrossValidationConfig
@@ -164,7 +171,7 @@ def test_a_run_says_what_it_learned_from(dface, tmp_path):
     emotions = ("disgust", "happiness", "surprise", "others")
     data = write_clips(tmp_path / "clips", 8, 2, emotions=emotions, frames=9)
     pretrain(MODEL, ShiftStream(), PretrainConfig(**RECIPE), tmp_path / "tok")
-    write_tokenizer_card(tmp_path / "tok", data_lines([data]))
+    write_tokenizer_card(tmp_path / "tok", data_lines([data]), subjects_of([data]))
     card = (tmp_path / "tok" / "model" / "README.md").read_text()
     assert "8 clips of 4 subjects of look-alike; terms: cc0-1.0" in card
     assert f"{RECIPE['steps']} steps of {RECIPE['batch_size']} pairs" in card
@@ -175,6 +182,12 @@ def test_a_run_says_what_it_learned_from(dface, tmp_path):
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "8 clips of 4 subjects of look-alike; terms: cc0-1.0" in card and "64 synthetic pairs" in card
     assert "| tokenizer | cpu" in card and "| heads | cpu" in card
+    people = {"look-alike": ["s0", "s1", "s2", "s3"]}
+    assert read_report(tmp_path / "run" / "model")["subjects"] == people
+    heads[-1] = tmp_path / "other"
+    code, _, err = dface("train", *heads, "--data", data, "--epochs", 1, "--train-tokenizer")
+    assert code == 0, err
+    assert read_report(tmp_path / "other" / "model")["subjects"] == people
 
 
 def test_energy_is_estimated_from_what_was_measured_and_given(model, checkpoint):

@@ -408,6 +408,26 @@ def test_a_class_that_one_subject_alone_shows_is_not_learned_where_that_subject_
     assert document["rows"]["ststnet"]["n"] == 12 and 0 <= document["rows"]["dface"]["uf1"] < 1
 
 
+def test_a_corpus_is_left_out_in_turn(table, tmp_path):
+    names = tuple(("ab"[int(subject[1]) // 2], subject, clip) for _, subject, clip in table.names)
+    document = cross_validate(
+        replace(table, names=names), [heads(table), ststnet()], replace(ONE_SEED, protocol="lodo"), tmp_path
+    )
+    assert document["folds"] == 2 and document["protocol"] == "lodo"
+    for row in document["rows"].values():
+        assert row["n"] == 12 and {name: part["n"] for name, part in row["per_corpus"].items()} == {
+            "a": 6,
+            "b": 6,
+        }
+
+
+def test_several_processes_are_refused(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="launched as 2 processes, but this training runs in one"):
+        cross_validate(table, [ststnet()], ONE_SEED, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_subject_on_both_sides_is_refused(table, tmp_path, monkeypatch):
     folds = make_folds("loso", table.corpora, table.subjects)
     folds[0] = replace(folds[0], train=np.arange(12))

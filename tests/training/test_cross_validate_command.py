@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 
 from dface_hf.actions import class_prompts, get_class_scheme
 from dface_hf.hub import write_checkpoint
+from dface_hf.hub.build import SUBJECTS
+from dface_hf.hub.cards import REPORT
 from dface_hf.metrics import read_log
 
 from ..conftest import tiny_classifier
@@ -100,10 +103,31 @@ def test_every_feature_of_the_svm(dface, clips, tmp_path):
     document = json.loads(out)
     assert list(document["rows"]) == list(document["models"]) == ["svm", "svm-mdmo", "svm-lbp-top"]
     assert all((tmp_path / "cv" / f"scores-{name}.png").exists() for name in ("svm-mdmo", "svm-lbp-top"))
-    keyframes = write_keyframes(tmp_path / "keyframes")
-    code, out, err = dface(*arguments, "--data", keyframes, "--output", tmp_path / "none")
-    assert code == 2 and not (tmp_path / "none").exists()
-    assert "look-alike/c0 holds keyframes only" in err and "prepare the corpus with --frames all" in err
+    keyframes = ("--data", write_keyframes(tmp_path / "keyframes"), "--output", tmp_path / "none")
+    for options, why in (
+        (arguments, "the selection looks around them"),
+        ([one for one in arguments if one != "--reselect-keyframes"], "LBP-TOP reads all frames"),
+    ):
+        code, out, err = dface(*options, *keyframes)
+        assert code == 2 and not (tmp_path / "none").exists() and why in err
+        assert "look-alike/c0 holds keyframes only" in err and "prepare the corpus with --frames all" in err
+
+
+def test_a_tokenizer_that_has_met_the_people_it_is_tested_on_is_told(dface, described, clips, tmp_path):
+    known = tmp_path / "known"
+    shutil.copytree(described, known)
+    subjects = {"look-alike": ["s0", "s2", "elsewhere"], "another": ["s1"]}
+    (known / REPORT).write_text(json.dumps({SUBJECTS: subjects}))
+    models = ("--model", described, "--model", known, "--seeds", 1, "--no-plot")
+    arguments = ("cross-validate", "--data", clips, "--scheme", "composite3", *models, *QUICK)
+    code, out, err = dface(*arguments, "--output", tmp_path / "cv")
+    assert code == 0, err
+    assert " ".join(err.split()).count("its tokenizer learned from clips of 2 of the 4 subjects") == 1
+    rows = json.loads((tmp_path / "cv" / "scores.json").read_text())["rows"]
+    met = {name: row.get("subjects that the tokenizer learned from") for name, row in rows.items()}
+    assert met == {
+        name: ["look-alike/s0", "look-alike/s2"] if name.startswith("known") else None for name in rows
+    }
 
 
 def test_a_tokenizer_that_learns_along(dface, checkpoint, clips, tmp_path):

@@ -74,7 +74,32 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     hook.remove()
     resumed = train_heads(model(), clips(), config, tmp_path / "broken", resume=True)
     for name, value in whole.state_dict().items():
-        torch.testing.assert_close(value, resumed.state_dict()[name], msg=name)
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_every_epoch_is_in_the_log_wherever_a_run_was_stopped(tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    config, told = TrainConfig(epochs=3), "dface_hf.training.train"
+    for number, place in enumerate(("save_checkpoint", "append_json", "Meter.write")):
+        folder = tmp_path / str(number)
+        with monkeypatch.context() as stopped:
+            stopped.setattr(f"{told}.{place}", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train_heads(model(), clips(), config, folder)
+        train_heads(model(), clips(), config, folder, resume=True)
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3], place
+
+
+def test_a_loss_that_is_no_number_names_its_epoch(tmp_path):
+    broken = model()
+    with torch.no_grad():
+        broken.classifier.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="epoch 1: the loss is nan; lower the learning rate"):
+        train_heads(broken, clips(), TrainConfig(epochs=1), tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_finished_run_of_other_clips_is_not_taken_for_this_one(tmp_path):
