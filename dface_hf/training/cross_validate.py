@@ -75,9 +75,9 @@ def cross_validate(
         depend on.
 
     Raises:
-        ValueError: The protocol cannot split the clips, a class is absent from the training part of a fold,
-            a candidate cannot run on these clips, several processes were launched, two have one name, or `output` holds a run, or one of
-            other options.
+        ValueError: The protocol cannot split the clips, a fold trains on one class alone, a candidate cannot
+            run on these clips, several processes were launched, two have one name, or `output` holds a run,
+            or one of other options.
         FloatingPointError: If a loss is no number.
         OSError: If something cannot be written.
     """
