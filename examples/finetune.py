@@ -11,7 +11,8 @@
     anna_01.mp4,anna,12,17,25,happiness
     ben_03.mp4,ben,40,46,58,disgust
 
-Only `file_name` and `emotion` are needed; give the subject, or nobody can be held out honestly. The faces are
+Only `file_name` and `emotion` are needed; give the subject, or nobody can be held out honestly. Folders
+train, validation and test, or a column `split`, say what is trained on and what is scored on. The faces are
 aligned and kept in OUTPUT/clips, the tokenizer stays as it is and its tokens are read once: the heads train
 in seconds. Run it again with `--resume` after an interruption.
 """
@@ -41,6 +42,8 @@ def main() -> None:
     clips = labelled_clips([clips_folder], options.scheme)
     if process.is_main_process:
         report_what_is_left_out(prepared.skipped, clips.left_out, options.scheme)
+        if clips.splits:
+            print("trained on the split train, scored on the others; --validation-share does nothing here")
     model = continued_classifier(options.model, options.scheme, options.text_encoder)
     config = TrainConfig(
         epochs=options.epochs,

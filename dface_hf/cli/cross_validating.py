@@ -241,6 +241,8 @@ def _tell_clips(table, folds: list, protocol: str) -> None:
 
     people = len({name[:2] for name in table.names})
     console.print(f"{len(table)} clips of {people} subjects, {len(folds)} folds ({protocol})")
+    if table.clips.splits:
+        console.print("  splits (train, validation, test) are put together: the folds are the protocol's")
     for fold, labels in not_learned(table, folds).items():
         console.print(
             f"  [yellow]not learned[/] in fold {escape(fold)}: {escape(', '.join(labels))}, "

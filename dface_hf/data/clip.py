@@ -10,6 +10,9 @@ from datasets import Features, Image, List, Value
 
 from dface_hf.actions import normalise_emotion, parse_action_units
 
+TRAIN = "train"
+SPLITS = (TRAIN, "validation", "test")
+
 CLIP_FEATURES = Features(
     {
         "clip_id": Value("string"),

@@ -15,6 +15,7 @@ from datasets.distributed import split_dataset_by_node
 
 from dface_hf.faces import stabilise
 
+from .clip import TRAIN
 from .pair_clips import resized
 from .prepared_clips import open_clips, parquet_files, read_frame
 from .real_videos import GAP
@@ -36,7 +37,8 @@ class ParquetPairs:
     processes there are.
 
     Args:
-        sources: Prepared datasets, as `open_clips` takes them; crops that are aligned.
+        sources: Prepared datasets, as `open_clips` takes them; crops that are aligned. Of a source with
+            splits only "train" is read.
         size: Side of the crops in pixels.
         seed: Of order and pairs.
         per_clip: Pairs of a clip and pass.
@@ -62,7 +64,7 @@ class ParquetPairs:
         self.sources, self.size, self.seed = [str(source) for source in sources], size, seed
         self.per_clip, self.keyframe_share, self.window = per_clip, keyframe_share, window
         for source in self.sources:
-            open_clips(source)  # says what is wrong with it before anything is trained
+            open_clips(source, TRAIN)  # says what is wrong with it before anything is trained
         self.share = (0, 1)
         self.skipped, self._found = 0, False
         self._begin(0)
@@ -112,10 +114,10 @@ class ParquetPairs:
 
     def _in_order(self, number: int) -> IterableDataset:
         """The clips of a pass: all Parquet files shuffled, then what is no folder of files."""
-        files = [file for source in self.sources for file in parquet_files(source)]
+        files = [file for source in self.sources for file in parquet_files(source, TRAIN)]
         order = np.random.default_rng([self.seed, number]).permutation(len(files))
         parts = [open_clips([files[i] for i in order])] if files else []
-        parts += [open_clips(source) for source in self.sources if not parquet_files(source)]
+        parts += [open_clips(source, TRAIN) for source in self.sources if not parquet_files(source)]
         return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
 
     def _next(self) -> np.ndarray:

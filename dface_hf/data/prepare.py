@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from dface_hf.whole_files import write_text
 
-from .clip import CLIP_FEATURES, check_clip
+from .clip import CLIP_FEATURES, SPLITS, TRAIN, check_clip
 from .corpora import CorpusClip, CorpusListing, SkippedRow, read_corpus
 from .crops import Cutting, cut_clip
 from .resumable_parts import check_same_run, in_processes, make_folder
@@ -164,14 +164,18 @@ def _claim(
 def _digest(clips: Sequence[CorpusClip]) -> str:
     """A fingerprint of the annotation; the place of the files does not count."""
     rows = [(c.clip_id, c.onset, c.apex, c.offset, c.emotion, c.action_units, len(c.frames)) for c in clips]
+    rows += [c.split for c in clips if c.split != TRAIN]
     return hashlib.blake2b(repr(rows).encode(), digest_size=8).hexdigest()
 
 
 def _card(listing: CorpusListing, cutting: Cutting) -> str:
     """Tells `datasets` which files are data, and people what they may do with them."""
+    splits = sorted({clip.split for clip in listing.clips}, key=SPLITS.index)
+    names = [f"{split}-*" if _has_splits(listing) else "*" for split in splits]
+    pairs = zip(splits, names, strict=True)
+    files = "".join(f"  - split: {split}\n    path: data/{name}.parquet\n" for split, name in pairs)
     return (
-        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n"
-        "    path: data/*.parquet\n---\n"
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
         f"# {listing.corpus}, aligned crops of {cutting.size} px\n\n"
         f"Written by `dface prepare {listing.corpus}`; frames: {cutting.frames}. "
         f"Terms: {listing.clips[0].license}.\n"
@@ -181,11 +185,18 @@ def _card(listing: CorpusListing, cutting: Cutting) -> str:
 def _parts(
     listing: CorpusListing, output: Path, state: Path, cutting: Cutting, shard: tuple[int, int]
 ) -> Iterator[_Part]:
-    clips = listing.clips[shard[0] - 1 :: shard[1]]
-    for number, start in enumerate(range(0, len(clips), CLIPS_PER_PART)):
-        name = f"{listing.corpus}-{shard[0]:03d}-of-{shard[1]:03d}-{number:05d}"
-        some = tuple(clips[start : start + CLIPS_PER_PART])
-        yield _Part(some, str(output / "data" / f"{name}.parquet"), str(state / f"{name}.json"), cutting)
+    whole = listing.clips[shard[0] - 1 :: shard[1]]
+    for split in SPLITS:
+        clips = [clip for clip in whole if clip.split == split]
+        first = f"{split}-" if _has_splits(listing) else ""  # what `datasets` knows a split's files by
+        for number, start in enumerate(range(0, len(clips), CLIPS_PER_PART)):
+            name = f"{first}{listing.corpus}-{shard[0]:03d}-of-{shard[1]:03d}-{number:05d}"
+            some = tuple(clips[start : start + CLIPS_PER_PART])
+            yield _Part(some, str(output / "data" / f"{name}.parquet"), str(state / f"{name}.json"), cutting)
+
+
+def _has_splits(listing: CorpusListing) -> bool:
+    return any(clip.split != TRAIN for clip in listing.clips)
 
 
 def _write_part(part: _Part) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,24 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets, load_dataset, load_from_disk
+from datasets import (
+    Dataset,
+    DatasetDict,
+    IterableDataset,
+    IterableDatasetDict,
+    concatenate_datasets,
+    load_dataset,
+    load_from_disk,
+)
 
 from dface_hf.actions import ClassScheme, get_class_scheme
 
-from .clip import CLIP_FEATURES
+from .clip import CLIP_FEATURES, SPLITS, TRAIN
 from .pair_clips import PairClips, keyframe_clips
+
+# As `datasets` reads them.
+SPLIT_WORDS = {"train": TRAIN, "training": TRAIN, "validation": "validation", "valid": "validation"}
+SPLIT_WORDS |= {"val": "validation", "dev": "validation", "test": "test", "testing": "test", "eval": "test"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +44,7 @@ class LabelledClips:
         subjects: "corpus/subject" of each clip.
         left_out: Number of clips by emotion that the scheme has no class for.
         licenses: Of the pictures.
+        splits: "train", "validation" or "test" of each clip, as its source declares it; empty for all train.
     """
 
     pairs: PairClips
@@ -38,6 +52,7 @@ class LabelledClips:
     subjects: tuple[str, ...]
     left_out: dict[str, int]
     licenses: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -52,27 +67,53 @@ class LabelledClips:
         index = np.arange(len(self))[chosen]
         pairs = PairClips(*(column[index] for column in self.pairs.arrays))
         subjects = tuple(self.subjects[i] for i in index)
-        return replace(self, pairs=pairs, labels=self.labels[index], subjects=subjects)
+        splits = tuple(self.splits[i] for i in index) if self.splits else ()
+        return replace(self, pairs=pairs, labels=self.labels[index], subjects=subjects, splits=splits)
 
 
-def parquet_files(source: str | Path) -> list[str]:
-    """The Parquet files below a folder, sorted; those in hidden folders are not meant."""
+def parquet_files(source: str | Path, split: str | None = None) -> list[str]:
+    """The Parquet files below a folder (of a split), sorted; those in hidden folders are not meant."""
     folder = Path(source)
     found = (path.relative_to(folder) for path in folder.rglob("*.parquet"))
-    return sorted(str(folder / path) for path in found if not any(p.startswith(".") for p in path.parts))
+    shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    return sorted(str(folder / path) for path in shown if split in (None, split_of(path)))
 
 
-def open_clips(source: str | Path | Sequence[str]) -> IterableDataset:
+def split_of(path: Path) -> str:
+    """The split that a file is of, by the first word of its name or of a folder's, as in `datasets`: "test"
+    for data/test-00000-of-00001.parquet, "train" where nothing is said."""
+    for part in path.parts:
+        word = re.match(r"[a-z]*", part.lower())[0]
+        if word in SPLIT_WORDS:
+            return SPLIT_WORDS[word]
+    return TRAIN
+
+
+def open_clips(source: str | Path | Sequence[str], split: str | None = None) -> IterableDataset:
     """Stream the clips of a prepared dataset; their frames stay encoded until `read_frame`.
 
     Args:
         source: A folder with Parquet files, as `dface prepare` and `Dataset.to_parquet` write them; a folder
-            of `Dataset.save_to_disk`; a dataset on the Hub (its split "train"); or a list of Parquet files.
+            of `Dataset.save_to_disk`; a dataset on the Hub; or a list of Parquet files.
+        split: "train", "validation" or "test"; None for all of them.
 
     Raises:
-        ValueError: None of these, or columns other than those of `CLIP_FEATURES`; the message names them.
+        ValueError: None of these, no such split, or columns other than those of `CLIP_FEATURES`; the message
+            names them.
     """
-    found = _open(source)
+    found = open_splits(source)
+    if split is not None and split not in found:
+        raise ValueError(f"{source}: has no split {split}, but {', '.join(found)}")
+    parts = [found[split]] if split else list(found.values())
+    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+
+
+def open_splits(source: str | Path | Sequence[str]) -> dict[str, IterableDataset]:
+    """As `open_clips`, split by split; "train" alone where the source declares none."""
+    return {split: _checked(part, source) for split, part in _open(source).items()}
+
+
+def _checked(found: IterableDataset, source: str | Path | Sequence[str]) -> IterableDataset:
     lacking = [] if found.features is None else sorted(set(CLIP_FEATURES) - set(found.features))
     if lacking:
         raise ValueError(
@@ -81,23 +122,26 @@ def open_clips(source: str | Path | Sequence[str]) -> IterableDataset:
     return found.decode(False) if found.features else found.cast(CLIP_FEATURES).decode(False)
 
 
-def _open(source: str | Path | Sequence[str]) -> IterableDataset:
-    if isinstance(source, str | Path):
-        files = parquet_files(source)
-        _check_whole(files)
-    else:
-        files = list(source)
-    if files:
-        return load_dataset("parquet", data_files=files, split="train", streaming=True)
+def _open(source: str | Path | Sequence[str]) -> dict[str, IterableDataset]:
+    if not isinstance(source, str | Path):
+        return {TRAIN: _stream_of(list(source))}
+    found = {split: parquet_files(source, split) for split in SPLITS}
+    if any(found.values()):
+        _check_whole([file for files in found.values() for file in files])
+        return {split: _stream_of(files) for split, files in found.items() if files}
     try:
         if (Path(source) / "dataset_info.json").is_file() or (Path(source) / "dataset_dict.json").is_file():
-            return _as_stream(load_from_disk(str(source)))
+            return _by_split(load_from_disk(str(source)))
         if not Path(source).exists():
-            return load_dataset(str(source), split="train", streaming=True)
+            return _by_split(load_dataset(str(source), streaming=True))
     except Exception as error:  # of the Hub, of the network, of half a dataset: one line for all
         missing = "" if Path(source).exists() else "no such folder here, and from the Hub: "
         raise ValueError(f"{source}: {missing}{' '.join(str(error).split())}") from error
     raise ValueError(f"{source}: no .parquet file in it, and no dataset of `save_to_disk`")
+
+
+def _stream_of(files: list[str]) -> IterableDataset:
+    return load_dataset("parquet", data_files=files, split="train", streaming=True)
 
 
 def _check_whole(files: Sequence[str]) -> None:
@@ -110,10 +154,18 @@ def _check_whole(files: Sequence[str]) -> None:
             ) from error
 
 
-def _as_stream(found: Dataset | DatasetDict) -> IterableDataset:
-    if isinstance(found, DatasetDict):
-        found = concatenate_datasets(list(found.values()))
-    return found.to_iterable_dataset(num_shards=max(1, min(64, len(found))))
+def _by_split(found: Dataset | DatasetDict | IterableDatasetDict) -> dict[str, IterableDataset]:
+    """The parts of a dataset by their canonical names; parts of one name are joined."""
+    if isinstance(found, Dataset):
+        found = {TRAIN: found}
+    parts: dict[str, list[IterableDataset]] = {}
+    for name, part in found.items():
+        stream = part
+        if isinstance(part, Dataset):
+            stream = part.to_iterable_dataset(num_shards=max(1, min(64, len(part))))
+        parts.setdefault(split_of(Path(name)), []).append(stream)
+    joined = {name: some[0] if len(some) == 1 else concatenate_datasets(some) for name, some in parts.items()}
+    return {split: joined[split] for split in SPLITS if split in joined}
 
 
 def read_frame(row: Mapping[str, Any], index: int) -> np.ndarray:
@@ -148,10 +200,11 @@ def labelled_clips(sources: Sequence[str | Path], scheme: ClassScheme | str) -> 
         ValueError: No clip at all, or none with a class of the scheme.
     """
     scheme, left_out, labels, subjects, licenses = get_class_scheme(scheme), Counter(), [], [], set()
+    splits: list[str] = []
 
     def with_a_class() -> Iterator[dict[str, Any]]:
-        for source in sources:
-            for row in open_clips(source):
+        for split, rows in chain.from_iterable(open_splits(source).items() for source in sources):
+            for row in rows:
                 label = _label_of(scheme, row["emotion"])
                 if label is None:
                     left_out[row["emotion"] or "no emotion"] += 1
@@ -159,6 +212,7 @@ def labelled_clips(sources: Sequence[str | Path], scheme: ClassScheme | str) -> 
                 labels.append(scheme.label2id[label])
                 subjects.append(f"{row['corpus']}/{row['subject']}")
                 licenses.add(row["license"])
+                splits.append(split)
                 yield _keyframes(row)
 
     rows = with_a_class()
@@ -166,7 +220,8 @@ def labelled_clips(sources: Sequence[str | Path], scheme: ClassScheme | str) -> 
         told = ", ".join(f"{count} x {name}" for name, count in left_out.items()) or "they hold no clips"
         raise ValueError(f"{_names(sources)}: no clip with a class of {scheme.name}: {told}")
     pairs = keyframe_clips(chain([first], rows))
-    return LabelledClips(pairs, np.array(labels), tuple(subjects), dict(left_out), tuple(sorted(licenses)))
+    terms, declared = tuple(sorted(licenses)), tuple(splits) if set(splits) != {TRAIN} else ()
+    return LabelledClips(pairs, np.array(labels), tuple(subjects), dict(left_out), terms, declared)
 
 
 def _label_of(scheme: ClassScheme, emotion: str | None) -> str | None:

@@ -11,6 +11,7 @@ import torch
 
 from dface_hf.actions import class_prompts, get_class_scheme
 from dface_hf.data import LabelledClips, open_clips, tokenise_clips
+from dface_hf.data.clip import TRAIN
 from dface_hf.models import DFaceForVideoClassification, TextEncoder
 from dface_hf.training import TokenSet, TrainConfig, evaluate_heads, train_heads
 from dface_hf.training.checkpointing import write_json
@@ -67,7 +68,8 @@ def train_on_clips(
         clips: Labelled by the scheme of the model.
         output: Folder of the run; the checkpoint goes to its `model`.
         config: Recipe; with `train_tokenizer` the frames are trained on, else tokens that are read once.
-        validation_share: Share of the subjects to hold out. They choose nothing: epochs are fixed.
+        validation_share: Share of the subjects to hold out, where the clips declare no splits. They choose
+            nothing: epochs are fixed. Of declared splits "train" is trained on and the others are held out.
         resume: Go on from the last epoch in `output`.
         report_to: Trackers, with commas between them.
         command: What the card says it was made by.
@@ -77,9 +79,9 @@ def train_on_clips(
         without descriptions) and the `subjects`, or None.
 
     Raises:
-        ValueError: If no subject is left.
+        ValueError: If no subject is left, or one is in train and in another split.
     """
-    held_out = _held_out(clips.subjects, validation_share, config.seed)
+    held_out = _held_out(clips, validation_share, config.seed)
     train, test = clips.rows(~held_out), clips.rows(held_out)
     tokenizer = model.dface.tokenizer.eval()
     trained = train_heads(
@@ -129,7 +131,7 @@ def run_report(run: str | Path, data: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def data_lines(sources: Sequence[str | Path]) -> list[str]:
-    """A line for each corpus of prepared datasets: clips, subjects and terms.
+    """A line for each corpus of the training split of prepared datasets: clips, subjects and terms.
 
     Args:
         sources: As `dface_hf.data.open_clips` takes them.
@@ -137,7 +139,7 @@ def data_lines(sources: Sequence[str | Path]) -> list[str]:
     lines = []
     for source in sources:
         parts: dict[str, list[dict]] = {}
-        for row in open_clips(source).select_columns(["corpus", "subject", "license"]):
+        for row in open_clips(source, TRAIN).select_columns(["corpus", "subject", "license"]):
             parts.setdefault(row["corpus"], []).append(row)
         for corpus, rows in parts.items():
             people, terms = ({row[name] for row in rows} for name in ("subject", "license"))
@@ -147,8 +149,10 @@ def data_lines(sources: Sequence[str | Path]) -> list[str]:
 
 
 def subjects_of(sources: Sequence[str | Path]) -> dict[str, list[str]]:
-    """Corpus -> its subjects in prepared datasets."""
-    rows = (row for source in sources for row in open_clips(source).select_columns(["corpus", "subject"]))
+    """Corpus -> its subjects in the training split of prepared datasets."""
+    rows = (
+        row for source in sources for row in open_clips(source, TRAIN).select_columns(["corpus", "subject"])
+    )
     return _by_corpus((row["corpus"], row["subject"]) for row in rows)
 
 
@@ -186,10 +190,19 @@ def _joined(*parts: dict[str, list[str]]) -> dict[str, list[str]]:
     return _by_corpus((corpus, name) for part in parts for corpus, names in part.items() for name in names)
 
 
-def _held_out(subjects: tuple[str, ...], share: float, seed: int) -> np.ndarray:
-    """Which clips are of held-out subjects."""
+def _held_out(clips: LabelledClips, share: float, seed: int) -> np.ndarray:
+    """Which clips are of splits other than train or, where there are none, of subjects held out."""
     if not 0 <= share < 1:
         raise ValueError(f"validation_share is {share}; it must be at least 0 and below 1")
+    subjects = np.array(clips.subjects)
+    if clips.splits:
+        held_out = np.array(clips.splits) != TRAIN
+        if both := sorted(set(subjects[held_out]) & set(subjects[~held_out])):
+            raise ValueError(
+                f"{len(both)} subjects are in train and in another split, such as {both[0]}; put all clips "
+                "of a person into one split"
+            )
+        return held_out
     names = np.unique(subjects)
     count = max(1, round(share * len(names))) if share else 0
     if count >= len(names):

@@ -360,13 +360,23 @@ def test_own_clips_in_splits(tmp_path):
     (tmp_path / "train" / "metadata.csv").write_text(f"{HEADER}\na,anna,happy,1,3,5\n")
     (tmp_path / "test" / "metadata.csv").write_text(f"{HEADER}\nb,bert,fear,1,3,5\nd,dora,fear,1,3,5\n")
     found = read_corpus("folder", tmp_path)
-    assert [(clip.clip_id, clip.emotion, clip.row) for clip in found.clips] == [
-        ("disgust/e", "disgust", None),
-        ("train/a", "happiness", 2),
-        ("validation/surprise/c", "surprise", None),
-        ("test/b", "fear", 2),
+    assert [(clip.clip_id, clip.emotion, clip.row, clip.split) for clip in found.clips] == [
+        ("disgust/e", "disgust", None, "train"),
+        ("train/a", "happiness", 2, "train"),
+        ("validation/surprise/c", "surprise", None, "validation"),
+        ("test/b", "fear", 2, "test"),
     ]
     assert [(one.clip, one.row) for one in found.skipped] == [("validation/f.mp4", None), ("test/d", 3)]
+
+
+def test_a_column_may_name_the_split(tmp_path):
+    for name in "abc":
+        frames(tmp_path / name, range(1, 9))
+    text = "file_name,subject,emotion,split\na,anna,happy,Test\nb,bert,fear,\nc,carl,fear,holdout\n"
+    (tmp_path / "metadata.csv").write_text(text)
+    found = read_corpus("folder", tmp_path)
+    assert [(clip.clip_id, clip.split) for clip in found.clips] == [("a", "test"), ("b", "train")]
+    assert found.skipped[0].reason == "split='holdout' must be one of train, validation, test"
 
 
 def test_own_clips_in_folders_named_by_emotion(tmp_path):

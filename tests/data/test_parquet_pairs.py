@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from dface_hf.data import CLIP_FEATURES, MixedPairs, ParquetPairs, labelled_clips, open_clips, share_of
 from dface_hf.data.real_videos import GAP
@@ -105,6 +106,33 @@ def test_clips_without_a_class_are_counted(tmp_path):
     assert round((found.pairs.onset[1, 4:].mean() - 40) / 12) == 2
     with pytest.raises(ValueError, match="no clip with a class of composite3: 1 x no emotion"):
         labelled_clips([write_clips(tmp_path / "none", 1, 1, emotions=(None,), frames=9)], "composite3")
+
+
+def test_splits_are_told_by_files_folders_and_dataset_dicts(tmp_path):
+    def subjects(source, split=None):
+        return [row["subject"] for row in open_clips(source, split)]
+
+    found = Dataset.from_list(rows(4, frames=9), features=CLIP_FEATURES)
+    parts = {"validation": found.select([1]), "train": found.select([0, 3]), "test": found.select([2])}
+    (tmp_path / "files").mkdir()
+    for name, part in parts.items():
+        part.to_parquet(tmp_path / "files" / f"{name}-00000-of-00001.parquet")
+        part.to_parquet(tmp_path / "folders" / name / "part.parquet")
+    DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    for source in (tmp_path / "files", tmp_path / "folders", tmp_path / "saved"):
+        assert subjects(source) == ["s0", "s3", "s1", "s2"]
+        assert subjects(source, "train") == ["s0", "s3"] and subjects(source, "test") == ["s2"]
+        clips = labelled_clips([source], "composite3")
+        assert clips.splits == ("train", "train", "validation", "test")
+        assert clips.rows(np.array([3, 0])).splits == ("test", "train")
+        stream = ParquetPairs([source], SIZE, keyframe_share=1.0)  # the test clip is not pretrained on
+        assert {clip_of(one) for one in stream.sample(40, 0).onset} == {0, 3}
+    with pytest.raises(ValueError, match="has no split test, but train"):
+        open_clips(write_clips(tmp_path / "whole", 4, 1, frames=9), "test")
+    assert labelled_clips([tmp_path / "whole"], "composite3").splits == ()
+    found.to_parquet(tmp_path / "only" / "test.parquet")
+    with pytest.raises(ValueError, match="has no split train, but test"):
+        ParquetPairs([tmp_path / "only"], SIZE)
 
 
 def test_an_apex_outside_its_clip_is_named(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dface_hf.cli import app
-from dface_hf.data import CLIP_FEATURES, check_clip, prepare
+from dface_hf.data import CLIP_FEATURES, check_clip, labelled_clips, prepare
 from dface_hf.data.corpora import read_annotations
 from dface_hf.data.prepare import CLIPS_PER_PART
 from dface_hf.faces import write_video
@@ -273,3 +273,27 @@ def test_own_clips_and_face_videos_are_prepared_too(tmp_path, load):
     assert (row["onset"], row["apex"]) == (0, 12)
     assert len(row["frames"]) == 24 + 2 + 1, "the stretch and a tenth of a second"
     assert [one.clip for one in done.skipped] == ["surprise/short.mp4"] and "frame" in done.skipped[0].reason
+
+
+def test_splits_of_own_clips_stay_splits(tmp_path):
+    for name in ("train/a", "train/b", "test/c"):
+        write_frames(tmp_path / "in" / name, range(1, 13), pictures=moving_face())
+    for split, lines in (("train", "a,anna,happy\nb,bert,fear"), ("test", "c,carl,fear")):
+        (tmp_path / "in" / split / "metadata.csv").write_text(f"file_name,subject,emotion\n{lines}\n")
+    done = prepare("folder", tmp_path / "in", tmp_path / "own", size=32)
+    assert done.clips == 3 and sorted(tables(tmp_path / "own")) == [
+        "test-folder-001-of-001-00000.parquet",
+        "train-folder-001-of-001-00000.parquet",
+    ]
+    data = datasets.load_dataset(str(tmp_path / "own"), cache_dir=str(tmp_path / "cache"))
+    assert {name: part["subject"] for name, part in data.items()} == {
+        "train": ["anna", "bert"],
+        "test": ["carl"],
+    }
+    clips = labelled_clips([tmp_path / "own"], "composite3")
+    assert dict(zip(clips.subjects, clips.splits, strict=True)) == {
+        "in/anna": "train", "in/bert": "train", "in/carl": "test",
+    }  # fmt: skip
+    (tmp_path / "in" / "test").rename(tmp_path / "in" / "validation")
+    with pytest.raises(ValueError, match="another folder"):  # the same clips, split in another way
+        prepare("folder", tmp_path / "in", tmp_path / "own", size=32)

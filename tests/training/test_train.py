@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import DatasetDict
 from safetensors.torch import load_file
 
 from dface_hf import DFaceConfig, DFaceForVideoClassification
@@ -13,7 +14,7 @@ from dface_hf.training.accelerator import new_accelerator
 from dface_hf.training.checkpointing import checkpoints
 from dface_hf.training.fold_ensemble import class_weights
 
-from ..data.clip_sets import write_clips
+from ..data.clip_sets import clip_set, write_clips
 
 LABELS = {0: "negative", 1: "positive", 2: "others"}
 
@@ -200,3 +201,19 @@ def test_a_checkpoint_is_trained_on_prepared_clips(tmp_path, checkpoint):
     assert torch.equal(other.dface.token_embeddings.weight, old.dface.token_embeddings.weight)
     with pytest.raises(ValueError, match="leaves none to train on"):
         train_on_clips(other, clips_, tmp_path / "x", config, 0.95)
+
+
+def test_declared_splits_are_trained_on_and_scored_on(tmp_path, checkpoint):
+    found, config = clip_set(12, frames=9), TrainConfig(epochs=1, batch_size=4)  # 4 subjects in turn
+    of_s3 = np.arange(12) % 4 == 3
+    parts = {"train": found.select(np.flatnonzero(~of_s3)), "test": found.select(np.flatnonzero(of_s3))}
+    DatasetDict(parts).save_to_disk(tmp_path / "clips")
+    model = continued_classifier(checkpoint, "composite3")
+    clips_ = labelled_clips([tmp_path / "clips"], "composite3")
+    report = train_on_clips(model, clips_, tmp_path / "run", config, 0.5)
+    assert report["clips"] == 9 and report["validation"]["classifier"]["n"] == 3
+    assert report["validation"]["subjects"] == ["look-alike/s3"]
+    DatasetDict({"train": found, "test": parts["test"]}).save_to_disk(tmp_path / "both")
+    with pytest.raises(ValueError, match="in train and in another split, such as look-alike/s3"):
+        train_on_clips(model, labelled_clips([tmp_path / "both"], "composite3"), tmp_path / "x", config)
+    assert not (tmp_path / "x").exists()

@@ -3,9 +3,9 @@
 metadata.csv (or metadata.jsonl), as in the videofolder and imagefolder of `datasets`: ``file_name`` (a
 video, or a folder of numbered pictures, relative to the file) and, each of them optional, ``subject``,
 ``emotion`` (or ``label``), ``onset``, ``apex``, ``offset`` (frames counted from 0), ``kind`` (micro; or
-macro, for spotting only), ``fps``, ``action_units``, ``corpus``, ``license``. A file with several expressions
-has a row for each; for spotting, one without any has a row without keyframes. All this may lie in folders
-train, validation and test.
+macro, for spotting only), ``fps``, ``action_units``, ``corpus``, ``license``, ``split``. A file with
+several expressions has a row for each; for spotting, one without any has a row without keyframes. All this
+may lie in folders train, validation and test, which are then the splits.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from dface_hf.data.clip import SPLITS
 from dface_hf.faces import ClipError, open_frames
 
 from .frame_folders import Recording, place, read_recording
@@ -24,7 +25,6 @@ from .sheets import SheetRow, read_sheet
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 ASSUMED_FPS = 25.0
 METADATA = ("metadata.csv", "metadata.jsonl")
-SPLITS = ("train", "validation", "test")
 COLUMNS = {
     "file_name": ("file_name",),
     "subject": ("subject",),
@@ -37,6 +37,7 @@ COLUMNS = {
     "action_units": ("action_units", "au"),
     "corpus": ("corpus",),
     "license": ("license",),
+    "split": ("split",),
 }
 LICENSE = "unknown; ask the owner of the folder"
 
@@ -137,7 +138,18 @@ def _clip(root: Path, row: SheetRow) -> tuple[Annotation, CorpusClip]:
         license=row.text("license") or LICENSE,
         row=row.number or None,
         notes=(*notes, *told, *placed.notes),
+        split=_split(row, file),
     )
+
+
+def _split(row: SheetRow, file: str) -> str:
+    """As the column split says, or the folder."""
+    if not (text := row.text("split").lower()):
+        first = Path(file).parts[0]
+        return first if first in SPLITS else SPLITS[0]
+    if text not in SPLITS:
+        raise UnusableRow(f"split={text!r} must be one of {', '.join(SPLITS)}")
+    return text
 
 
 def _media(path: Path, row: SheetRow) -> tuple[Recording, str | None, float, tuple[str, ...]]:

@@ -57,6 +57,7 @@ class CorpusClip:
         emotion, action_units, license: As in `CLIP_FEATURES`.
         row: Row of the sheet, from 1; None without a sheet.
         notes: What was repaired or assumed; each goes into the report of `prepare`.
+        split: "train", "validation" or "test".
     """
 
     clip_id: str
@@ -73,6 +74,7 @@ class CorpusClip:
     license: str
     row: int | None = None
     notes: tuple[str, ...] = ()
+    split: str = "train"
 
 
 @dataclass(frozen=True)
