@@ -48,6 +48,7 @@ def main() -> None:
     config = TrainConfig(
         epochs=options.epochs,
         batch_size=options.batch_size,
+        gradient_accumulation_steps=options.accumulation,
         learning_rate=options.learning_rate,
         ema_decay=options.ema,
         balance_classes=options.balance,
@@ -89,6 +90,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", default="runs/finetuned")
     parser.add_argument("--epochs", type=int, default=30, help="fixed beforehand")
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--accumulation", type=int, default=1, help="forward passes a step")
     parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--ema", type=float, default=0.0, help="decay of an average of the weights")
     parser.add_argument("--validation-share", type=float, default=0.2, help="of the subjects, held out")

@@ -147,7 +147,8 @@ def train(
     ] = "default4",
     pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs to train on, without --data.")] = 24000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over clips or pairs, fixed beforehand.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips a step and process.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips a forward pass and process.")] = 64,
+    accumulation: Annotated[int, typer.Option(min=1, help="Forward passes a step.")] = 1,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="At its peak.")] = 2e-4,
     train_tokenizer: Annotated[
         bool, typer.Option("--train-tokenizer", help="Train the tokenizer along; needs --data.")
@@ -179,6 +180,7 @@ def train(
     target = _checked_target(push_to_hub, private, DFaceConfig.model_type)
     options = dict(batch_size=batch_size, learning_rate=learning_rate, ema_decay=ema)
     options |= dict(balance_classes=balance, mixed_precision=mixed_precision)
+    options |= dict(gradient_accumulation_steps=accumulation)
     set_seed(seed)
     if data:
         options |= dict(epochs=epochs, seed=seed, train_tokenizer=train_tokenizer)

@@ -3,7 +3,8 @@
 - Resumable: `resume=True` goes on from the last whole checkpoint. The stream is a function of (seed, step),
   or keeps its state in the checkpoint: a run that was killed ends with the weights of an uninterrupted one.
 - Distributed: processes share the pairs of a step, and codebook, losses and gradients are those of the whole
-  batch: more processes give the same run as one with the same global batch, up to rounding.
+  batch: more processes give the same run as one with the same global batch, up to rounding. Of prepared
+  clips (`ParquetPairs`) each process reads files of its own, so that there the pairs of a step differ.
 - The codebook starts alive: continuous warm-up, then k-means on the vectors, then revival of dead codes.
 - Curriculum: motions shrink from macro to micro over the first half.
 """

@@ -7,6 +7,7 @@ way).
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,7 +47,9 @@ class TrainConfig:
 
     Attributes:
         epochs: Passes over the clips.
-        batch_size: Clips a step and process.
+        batch_size: Clips a forward pass and process. Losses are means of these, weighted by class: several
+            processes, or passes a step, do not give quite what one does with the same global batch.
+        gradient_accumulation_steps: Forward passes that share an optimiser step, to save memory.
         learning_rate: Peak of the cosine schedule.
         weight_decay: Of AdamW.
         grad_clip: Largest norm of the gradient of the heads, and of that of the tokenizer.
@@ -60,6 +63,7 @@ class TrainConfig:
 
     epochs: int = 10
     batch_size: int = 64
+    gradient_accumulation_steps: int = 1
     learning_rate: float = 2e-4
     weight_decay: float = 1e-5
     grad_clip: float = 1.0
@@ -139,6 +143,7 @@ class _Run:
         # seedable sampler, and a generator of the loader's own.
         self.accelerator = new_accelerator(
             config.mixed_precision,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
             dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
             **tracked_by(report_to, folder),
@@ -153,7 +158,7 @@ class _Run:
         parts = [heads, list(tokenizer.parameters())] if config.train_tokenizer else [heads]
         options = dict(lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.85, 0.98))
         optimizers = [torch.optim.AdamW(part, **options) for part in parts]
-        steps = config.epochs * len(loader)
+        steps = config.epochs * math.ceil(len(loader) / config.gradient_accumulation_steps)
         schedules = [get_cosine_schedule_with_warmup(opt, min(100, steps // 10), steps) for opt in optimizers]
         self.parts, prepare = parts, self.accelerator.prepare
         self.model, self.loader = prepare(model, loader)
@@ -209,16 +214,20 @@ class _Run:
         return model.eval()
 
     def _step(self, epoch: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        loss = self.model(**batch).loss
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"epoch {epoch + 1}: the loss is {loss.item()}; lower the learning rate")
-        self.accelerator.backward(loss)
-        for part, optimizer, schedule in zip(self.parts, self.optimizers, self.schedules, strict=True):
-            self.accelerator.clip_grad_norm_(part, self.config.grad_clip)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-        if self.average is not None:
+        with self.accelerator.accumulate(self.model):
+            loss = self.model(**batch).loss
+            if not torch.isfinite(loss):
+                told = f"epoch {epoch + 1}: the loss is {loss.item()}; lower the learning rate"
+                raise FloatingPointError(told)
+            self.accelerator.backward(loss)
+            whole = self.accelerator.sync_gradients  # all passes of a step are done
+            for part, optimizer, schedule in zip(self.parts, self.optimizers, self.schedules, strict=True):
+                if whole:
+                    self.accelerator.clip_grad_norm_(part, self.config.grad_clip)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+        if whole and self.average is not None:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return loss.detach()
 

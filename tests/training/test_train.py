@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -217,3 +218,22 @@ def test_declared_splits_are_trained_on_and_scored_on(tmp_path, checkpoint):
     with pytest.raises(ValueError, match="in train and in another split, such as look-alike/s3"):
         train_on_clips(model, labelled_clips([tmp_path / "both"], "composite3"), tmp_path / "x", config)
     assert not (tmp_path / "x").exists()
+
+
+def test_passes_that_share_a_step_are_as_one_batch(tmp_path):
+    found = clips(24)
+    found = TokenSet(found.action_ids, found.labels % 2)  # all described: means of means are means
+    config = TrainConfig(epochs=3, batch_size=24, learning_rate=3e-3, balance_classes=False)
+    runs = []
+    for name, change in (("whole", {}), ("parts", {"batch_size": 8, "gradient_accumulation_steps": 3})):
+        made = model()
+        for module in made.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            if isinstance(module, torch.nn.MultiheadAttention):
+                module.dropout = 0.0
+        runs.append(train_heads(made, found, replace(config, **change), tmp_path / name).state_dict())
+        assert len((tmp_path / name / "metrics.jsonl").read_text().splitlines()) == 3
+    for name, value in runs[0].items():
+        if "in_proj_bias" not in name:  # the keys' part has no gradient but rounding, which Adam blows up
+            torch.testing.assert_close(runs[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
