@@ -39,7 +39,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class TokenHeads:
-    """New heads on the tokens of a tokenizer that does not change; the heads of all folds train at once.
+    """New heads on the tokens of a tokenizer that does not change; heads of several folds train together.
 
     Attributes:
         name: Of the row.
