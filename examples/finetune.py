@@ -43,7 +43,7 @@ def main() -> None:
     if process.is_main_process:
         report_what_is_left_out(prepared.skipped, clips.left_out, options.scheme)
         if clips.splits:
-            print("trained on the split train, scored on the others; --validation-share does nothing here")
+            print("learns from the split train, scored on the others; --validation-share does nothing here")
     model = continued_classifier(options.model, options.scheme, options.text_encoder)
     config = TrainConfig(
         epochs=options.epochs,

@@ -215,7 +215,7 @@ def _train_on_data(sources, output: Path, options: dict, share: float, resume: b
         encoder = TextEncoder.from_pretrained(text_encoder)
         made = build_classifier(load_model(tokenizer, DFaceTokenizerModel), scheme, encoder)
     if clips.splits:
-        _tell("  trained on the split train, scored on the others; --validation-share does nothing here")
+        _tell("  learns from the split train, scored on the others; --validation-share does nothing here")
     config = TrainConfig(**options)
     report = train_on_clips(made, clips, output, config, share, resume=resume, report_to=report_to)
     for label in (label for label, count in report["per_class"].items() if not count):

@@ -115,11 +115,8 @@ def measured(name: str, seed: int, clips: FlowImages, folds: list[Fold], options
 def row_of(found: list[dict]) -> dict[str, float]:
     """Means over seeds, and the spread of UF1."""
     row = {key: float(np.mean([one[key] for one in found])) for key in ("uf1", "uar", "accuracy")}
-    row |= (
-        {"uf1, std over seeds": float(np.std([one["uf1"] for one in found], ddof=1))}
-        if len(found) > 1
-        else {}
-    )
+    if len(found) > 1:
+        row["uf1, std over seeds"] = float(np.std([one["uf1"] for one in found], ddof=1))
     for corpus in found[0]["per_corpus"]:
         row[f"uf1 {corpus}"] = float(np.mean([one["per_corpus"][corpus]["uf1"] for one in found]))
     if "oracle" in found[0]:

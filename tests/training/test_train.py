@@ -215,7 +215,7 @@ def test_declared_splits_are_trained_on_and_scored_on(tmp_path, checkpoint):
     assert report["clips"] == 9 and report["validation"]["classifier"]["n"] == 3
     assert report["validation"]["subjects"] == ["look-alike/s3"]
     DatasetDict({"train": found, "test": parts["test"]}).save_to_disk(tmp_path / "both")
-    with pytest.raises(ValueError, match="in train and in another split, such as look-alike/s3"):
+    with pytest.raises(ValueError, match="subject look-alike/s3 is in train and in another split"):
         train_on_clips(model, labelled_clips([tmp_path / "both"], "composite3"), tmp_path / "x", config)
     assert not (tmp_path / "x").exists()
 
