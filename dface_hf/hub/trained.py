@@ -199,8 +199,8 @@ def _held_out(clips: LabelledClips, share: float, seed: int) -> np.ndarray:
         held_out = np.array(clips.splits) != TRAIN
         if both := sorted(set(subjects[held_out]) & set(subjects[~held_out])):
             raise ValueError(
-                f"subject {both[0]} is in train and in another split ({len(both)} in all); put all clips of a "
-                "person into one split"
+                f"subject {both[0]} is in train and in another split ({len(both)} in all); put all clips of "
+                "a person into one split"
             )
         return held_out
     names = np.unique(subjects)
