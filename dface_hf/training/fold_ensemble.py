@@ -28,7 +28,10 @@ from .stacked_layers import DropoutMasks, stacked_settings
 WEIGHTS, ORDER, DROPOUT = range(3)
 MEMORY = 6e9  # bytes for weights, gradients and optimiser states of the members trained together
 EVALUATION_ROWS = 256
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}  # of products; None: as the weights
+PRECISIONS = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+}  # of products and convolutions; None: as the weights
 
 
 class Split(Protocol):
@@ -54,8 +57,8 @@ class FoldRecipe:
         grad_clip: Largest norm of a member's gradient; None for no limit.
         schedule: "constant", or "cosine" after a linear warm-up over a tenth of the steps, at most 100.
         balance_classes: Weigh the cross-entropy by inverse class frequency of the fold's training clips.
-        precision: "float32"; or "bfloat16" for the products of matrices, several times as fast on CPUs with
-            AMX. Weights and optimiser stay in float32.
+        precision: "float32"; or "bfloat16" for products of matrices and convolutions, faster where both are
+            large and the CPU has AVX512_BF16 or AMX. Weights and optimiser stay in float32.
     """
 
     epochs: int = 10

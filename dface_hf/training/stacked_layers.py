@@ -88,8 +88,8 @@ _settings = _Settings()
 
 @contextmanager
 def stacked_settings(masks: DropoutMasks | None, dtype: torch.dtype | None = None):
-    """Set where stacked layers take their dropout masks from, and in which type they multiply matrices; None
-    stands for the type of the weights."""
+    """Set where stacked layers take their dropout masks from, and in which type they multiply matrices and
+    convolve; None stands for the type of the weights."""
     global _settings
     before, _settings = _settings, _Settings(masks, dtype)
     try:
@@ -174,12 +174,14 @@ def convolution(states: Tensor, weight: Tensor, bias: Tensor | None, padding) ->
     """One convolution a member: on a CPU faster than grouped, and than unfolding."""
     # Channels last saves reordering, but only where there are channels to fill a vector.
     last = torch.channels_last if min(weight.shape[1:3]) >= 16 else torch.contiguous_format
-    return stack(
-        [
-            F.conv2d(x.contiguous(memory_format=last), w.contiguous(memory_format=last), b, padding=padding)
-            for x, w, b in zip(states, weight, [None] * len(states) if bias is None else bias, strict=True)
-        ]
-    )
+    outer, dtype = states.dtype, _settings.dtype or states.dtype
+    biases = [None] * len(states) if bias is None else bias.to(dtype)
+    sides = zip(states.to(dtype), weight.to(dtype), biases, strict=True)
+    done = [
+        F.conv2d(x.contiguous(memory_format=last), w.contiguous(memory_format=last), b, padding=padding)
+        for x, w, b in sides
+    ]
+    return stack(done).to(outer)
 
 
 def stack(members: list[Tensor]) -> Tensor:
@@ -275,7 +277,8 @@ class Sequential(nn.Sequential):
     """`nn.Sequential` around convolutions on stacked tensors: all its layers for one member, then the next.
 
     What a member's convolution makes is read by its next layer while it is in the cache, nothing is stacked
-    in between, and pictures lie channels last, which makes pooling several times as fast.
+    in between, and pictures lie channels last, which makes pooling several times as fast. Where convolutions
+    are computed in bfloat16, what they make stays so through the layers that only choose from it.
     """
 
     def forward(self, states):
@@ -292,8 +295,12 @@ class Sequential(nn.Sequential):
         return stack(done).movedim(-1, 2)
 
     def _of_member(self, states: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        states = states.contiguous(memory_format=torch.channels_last)
+        outer, states = states.dtype, states.contiguous(memory_format=torch.channels_last)
         for name, layer in self.named_children():
+            if isinstance(layer, nn.Conv2d):
+                states = states.to(_settings.dtype or outer)
+            elif not isinstance(layer, nn.MaxPool2d | nn.ReLU):
+                states = states.to(outer)
             if isinstance(layer, nn.Dropout | nn.Dropout2d):
                 states = states.movedim(1, -1)[None]  # (1, batch, height, width, channels), as they lie
                 whole = (*states.shape[:2], 1, 1, states.shape[-1])
@@ -302,8 +309,10 @@ class Sequential(nn.Sequential):
             else:
                 start = f"{name}."
                 own = {key[len(start) :]: x for key, x in tensors.items() if key.startswith(start)}
+                if isinstance(layer, nn.Conv2d):
+                    own = {key: x.to(states.dtype) for key, x in own.items()}
                 states = functional_call(layer, own, (states,))
-        return states
+        return states.to(outer)
 
 
 LAYERS = {

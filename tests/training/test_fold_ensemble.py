@@ -197,9 +197,10 @@ def test_predictions_of_every_epoch_end_with_the_last():
         assert torch.equal(result.by_epoch[-1], result.logits.argmax(-1))
 
 
-def test_bfloat16_products_learn_the_same():
-    inputs, labels = clips("dface")
-    make_model = dface()
+@pytest.mark.parametrize("kind", MAKERS)
+def test_bfloat16_products_learn_the_same(kind):
+    inputs, labels = clips(kind)
+    make_model = MAKERS[kind]()
     single = lambda: make_model().float()  # noqa: E731
     recipe = replace(RECIPE, epochs=6)
     exact, rounded = (

@@ -15,10 +15,10 @@ def seeds():
     return [np.random.SeedSequence(number) for number in range(MEMBERS)]
 
 
-def stacked_forward(models, states, masks=None):
+def stacked_forward(models, states, masks=None, dtype=None):
     parameters, buffers = stack_module_state(models)
     template = stackable(models[0])
-    with stacked_settings(masks):
+    with stacked_settings(masks, dtype):
         call = vmap(lambda p, b, x: functional_call(template, (p, b), (x,)), randomness="different")
         return call(parameters, buffers, states), parameters
 
@@ -103,6 +103,23 @@ def test_layers_on_pictures_are_each_members_own(training):
         for name, buffer in model.named_buffers():  # running statistics have moved, in training only
             torch.testing.assert_close(buffers[name][number], buffer, msg=name)
     assert bool(buffers["2.num_batches_tracked"].any()) == training
+
+
+@pytest.mark.parametrize("make", [picture_layers, lambda: nn.Conv2d(4, 6, 3)])
+def test_convolutions_in_bfloat16_round_and_change_no_type(make):
+    torch.manual_seed(0)
+    models = [make().float() for _ in range(MEMBERS)]
+    states = torch.randn(MEMBERS, BATCH, 4, 16, 16)
+    kinds, outputs, gradients = (None, torch.bfloat16), [], []
+    for kind in kinds:
+        found, parameters = stacked_forward(models, states, dtype=kind)
+        outputs.append(found)
+        gradients.append(torch.autograd.grad(found.square().mean(), list(parameters.values())))
+    assert outputs[1].dtype == torch.float32 and not torch.equal(*outputs)
+    torch.testing.assert_close(outputs[1], outputs[0], atol=0.05, rtol=0.05)
+    for exact, rounded in zip(*gradients, strict=True):
+        assert rounded.dtype == torch.float32 and bool(rounded.any())
+        assert (rounded - exact).norm() < 0.15 * exact.norm() + 1e-5  # rounding moves kinks, too
 
 
 def test_what_is_not_known_stays_and_the_model_is_not_changed():

@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +18,7 @@ from dface_hf.training.checkpointing import checkpoints
 from dface_hf.training.fold_ensemble import class_weights
 
 from ..data.clip_sets import clip_set, write_clips
+from .test_pretrain_processes import ENVIRONMENT, TORCHRUN
 
 LABELS = {0: "negative", 1: "positive", 2: "others"}
 
@@ -220,20 +223,47 @@ def test_declared_splits_are_trained_on_and_scored_on(tmp_path, checkpoint):
     assert not (tmp_path / "x").exists()
 
 
-def test_passes_that_share_a_step_are_as_one_batch(tmp_path):
+def described_clips():
+    """24 clips, all of described classes: what a loss of means of means needs to be that of all."""
     found = clips(24)
-    found = TokenSet(found.action_ids, found.labels % 2)  # all described: means of means are means
+    return TokenSet(found.action_ids, found.labels % 2)
+
+
+def train_in_parts(folder, **change):
+    """The weights after three steps on the described clips, without dropout and class weights."""
+    made = model()
+    for module in made.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, torch.nn.MultiheadAttention):
+            module.dropout = 0.0
     config = TrainConfig(epochs=3, batch_size=24, learning_rate=3e-3, balance_classes=False)
-    runs = []
-    for name, change in (("whole", {}), ("parts", {"batch_size": 8, "gradient_accumulation_steps": 3})):
-        made = model()
-        for module in made.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-            if isinstance(module, torch.nn.MultiheadAttention):
-                module.dropout = 0.0
-        runs.append(train_heads(made, found, replace(config, **change), tmp_path / name).state_dict())
-        assert len((tmp_path / name / "metrics.jsonl").read_text().splitlines()) == 3
-    for name, value in runs[0].items():
+    return train_heads(made, described_clips(), replace(config, **change), folder).state_dict()
+
+
+def assert_as_one_batch(found, folder):
+    for name, value in train_in_parts(folder).items():
         if "in_proj_bias" not in name:  # the keys' part has no gradient but rounding, which Adam blows up
-            torch.testing.assert_close(runs[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
+            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_passes_that_share_a_step_are_as_one_batch(tmp_path):
+    found = train_in_parts(tmp_path / "parts", batch_size=8, gradient_accumulation_steps=3)
+    assert_as_one_batch(found, tmp_path / "whole")
+    for name in ("parts", "whole"):
+        assert len((tmp_path / name / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_two_processes_train_heads_as_one_with_the_same_global_batch(tmp_path):
+    program = (
+        "import os\nfrom safetensors.torch import save_file\n"
+        "from tests.training.test_train import train_in_parts\n"
+        f"weights = train_in_parts({str(tmp_path / 'two')!r}, batch_size=12)\n"
+        f"save_file(weights, {str(tmp_path)!r} + '/' + os.environ['RANK'] + '.safetensors')\n"
+    )
+    (tmp_path / "heads.py").write_text(program)
+    options = {"env": ENVIRONMENT | {"PYTHONPATH": os.getcwd()}, "capture_output": True, "text": True}
+    done = subprocess.run([*TORCHRUN, tmp_path / "heads.py"], timeout=240, **options)
+    assert done.returncode == 0, done.stderr
+    for rank in (0, 1):
+        assert_as_one_batch(load_file(tmp_path / f"{rank}.safetensors"), tmp_path / f"one-{rank}")
