@@ -43,6 +43,7 @@ class PreparedCorpus:
         clips: Clips written, those of earlier runs included.
         skipped: What was left out, and why.
         notes: (row, clip, note) of everything that was repaired or assumed.
+        difference: How the release differs in size from those that are known; empty where it does not.
         reports: The files report.csv and report.json (with the shard in their names, if there are several).
     """
 
@@ -51,6 +52,7 @@ class PreparedCorpus:
     skipped: tuple[SkippedRow, ...]
     notes: tuple[tuple[int | None, str, str], ...]
     reports: tuple[Path, Path]
+    difference: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,10 +252,11 @@ def _report(
     suffix = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
     reports = tuple(output / f"report{suffix}.{kind}" for kind in ("csv", "json"))
     document = {"corpus": listing.corpus, "clips": len(written), "skipped": [asdict(one) for one in skipped]}
+    document |= {"annotated": listing.annotated, "published": list(listing.published)}
     document |= {"notes": [dict(zip(("row", "clip", "note"), note, strict=True)) for note in notes]}
     write_text(reports[1], json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     write_text(reports[0], _csv(skipped, notes))
-    return PreparedCorpus(output, len(written), tuple(skipped), tuple(notes), reports)
+    return PreparedCorpus(output, len(written), tuple(skipped), tuple(notes), reports, listing.difference)
 
 
 def _csv(skipped: list[SkippedRow], notes: list[tuple]) -> str:

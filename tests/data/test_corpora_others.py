@@ -71,6 +71,12 @@ def test_mmew_counts(tmp_path):
     workbook(tmp_path / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, *rows])
     found = read_annotations("mmew", tmp_path)
     assert Counter(one.emotion for one in found) == MMEW and len(found) == 300
+    (tmp_path / "Micro_Expression").mkdir()
+    listing = read_corpus("mmew", tmp_path)  # without frames
+    assert len(listing.skipped) == listing.annotated == 300 and listing.difference == ""
+    workbook(tmp_path / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, *rows[:-1]])
+    told = "299 micro-expressions are listed, in known releases of mmew 300"
+    assert read_corpus("mmew", tmp_path).difference == told
 
 
 def test_dfme_counts(tmp_path):

@@ -252,6 +252,7 @@ def test_the_public_look_alike_goes_through_the_command_line(tmp_path, load, mon
     result = CliRunner().invoke(app, [*arguments, "--size", "32", "--frames", "keyframes"])
     assert result.exit_code == 0 and result.stdout.strip() == str(tmp_path / "out")
     assert "8 clips, 0 skipped, 1 notes; report in" in result.stderr
+    assert "8 micro-expressions are listed, in known releases of casme2 255 or 256" in result.stderr
     data = load(tmp_path / "out")
     expected = {row.name: (row.emotion, row.action_units) for row in rows}
     assert {row["clip_id"]: (row["emotion"], row["action_units"]) for row in data} == expected

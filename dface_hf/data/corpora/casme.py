@@ -39,4 +39,5 @@ CASME = Corpus(
     folders=lambda row: ((row.subject, row.clip),),
     bases=("CASME_raw_selected", "CASME_RAW_selected", "CASME_raw"),
     cropped_bases=("Cropped", "cropped"),
+    published=(189, 195),
 )

@@ -39,4 +39,5 @@ CASME2 = Corpus(
     folders=lambda row: ((row.subject, row.clip),),
     bases=("CASME2_RAW_selected", "CASME2-RAW", "CASME2_RAW"),
     cropped_bases=("Cropped",),
+    published=(255, 256),
 )

@@ -71,4 +71,5 @@ CASME2_LONG = Corpus(
     cropped_bases=("cropped",),
     dropped=3,
     long_videos=True,
+    published=(57,),
 )

@@ -64,6 +64,7 @@ CASME3_A = Corpus(
     bases=("part_A", "Part_A", "Part_A_ME_clip"),
     dropped=DROPPED,
     long_videos=True,
+    published=(860, 921),
 )
 CASME3_C = Corpus(
     "casme3c",
@@ -73,4 +74,5 @@ CASME3_C = Corpus(
     folders=lambda row: (*_folders(row), (row.subject, "color")),
     bases=("part_C", "Part_C"),
     dropped=DROPPED,
+    published=(165,),
 )

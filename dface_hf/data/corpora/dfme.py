@@ -45,4 +45,5 @@ DFME = Corpus(
     annotate,
     folders=lambda row: ((row.clip,), (row.subject, row.clip)),
     bases=("DFME_train", "train"),
+    published=(1856,),
 )

@@ -56,4 +56,5 @@ FOURDME = Corpus(
     folders=lambda row: ((row.subject, row.clip),),
     bases=("gray_micro", "Gray_micro", "gray_micro_crop"),
     dropped=3,
+    published=(267,),
 )

@@ -139,6 +139,8 @@ class CorpusListing:
         clips: Micro-expressions, in the order of the sheet.
         skipped: What was left out, and why.
         videos: Recordings for spotting, those without an expression last; empty for corpora of short clips.
+        annotated: How many micro-expressions the release lists; 0 for own folders.
+        published: How many known releases list; empty where that is not known.
     """
 
     corpus: str
@@ -146,6 +148,16 @@ class CorpusListing:
     clips: list[CorpusClip] = field(default_factory=list)
     skipped: list[SkippedRow] = field(default_factory=list)
     videos: list[LongVideo] = field(default_factory=list)
+    annotated: int = 0
+    published: tuple[int, ...] = ()
+
+    @property
+    def difference(self) -> str:
+        """How the release differs in size from those that are known; empty where it does not."""
+        if not self.published or self.annotated in self.published:
+            return ""
+        known = " or ".join(map(str, self.published))
+        return f"{self.annotated} micro-expressions are listed, in known releases of {self.corpus} {known}"
 
     @property
     def subjects(self) -> list[str]:

@@ -47,4 +47,5 @@ MMEW = Corpus(
     folders=_folders,
     bases=("Micro_Expression", "Micro-Expression"),
     dropped=DROPPED,
+    published=(300,),
 )

@@ -30,6 +30,7 @@ class Corpus:
         cropped_bases: The same for the release of cropped faces.
         dropped: Frames that the release may lack within a clip.
         long_videos: Whether recordings hold several expressions, for spotting.
+        published: How many micro-expressions known releases list, with those that cannot be used.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Corpus:
     cropped_bases: tuple[str, ...] = ()
     dropped: int = 0
     long_videos: bool = False
+    published: tuple[int, ...] = ()
 
     @property
     def license(self) -> str:
@@ -119,9 +121,11 @@ def read_release(corpus: Corpus, root: str | Path, cropped: bool = False) -> Cor
     root = Path(root)
     bases = (*corpus.cropped_bases, *corpus.bases) if cropped else (*corpus.bases, *corpus.cropped_bases)
     finder = FrameFinder(root, bases)
-    listing = CorpusListing(corpus.name, root)
+    listing = CorpusListing(corpus.name, root, published=corpus.published)
     rows = list(corpus.annotate(root))
     read = [row for row in rows if isinstance(row, Annotation)]
+    unread = 0 if corpus.long_videos else len(rows) - len(read)  # there they may be macro-expressions
+    listing.annotated = sum(row.kind == "micro" for row in read) + unread
     names = unique_ids([(row.name, row.onset, row.row) for row in read])
     ids = {id(row): name for row, name in zip(read, names, strict=True)}
     found: list[tuple[Annotation, CorpusClip]] = []

@@ -40,4 +40,5 @@ SAMM = Corpus(
     folders=lambda row: ((row.subject, row.clip),),
     bases=("SAMM", "SAMM_micro"),
     cropped_bases=("SAMM_cropped", "SAMM_CROP"),
+    published=(159,),
 )

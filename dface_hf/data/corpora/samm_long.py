@@ -45,4 +45,5 @@ SAMM_LONG = Corpus(
     folders=_folders,
     bases=("SAMM_longvideos", "SAMM_LongVideos"),
     long_videos=True,
+    published=(159,),
 )

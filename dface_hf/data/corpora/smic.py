@@ -83,4 +83,4 @@ def _folders(row: Annotation) -> tuple[tuple[str, ...], ...]:
     return ((f"s{last_number(row.subject)}", "micro", str(row.emotion), row.clip),)
 
 
-SMIC = Corpus("smic", TITLE, 100.0, annotate, _folders, BASES, CROPPED)
+SMIC = Corpus("smic", TITLE, 100.0, annotate, _folders, BASES, CROPPED, published=(164,))
