@@ -12,6 +12,7 @@ _MODULES = {
         "explain",
         "facs_sentence",
     ),
+    "layout": ("save_figure",),
     "overlay": (
         "overlay_frames",
         "write_overlay",
@@ -23,7 +24,6 @@ _MODULES = {
     "plots": (
         "plot_clip",
         "plot_event",
-        "save_figure",
     ),
     "probes": (
         "ActionUnitProbe",

@@ -11,7 +11,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
 from .ac4au_explanations import UnitReading
-from .au_plots import MARGIN, SHADES, WIDTH, add_axes, add_header
+from .au_plots import SHADES
+from .layout import MARGIN, WIDTH, add_axes, add_header, new_figure
 from .style import ACCENT, INK, PANEL, elide, label_colours, readable_on
 
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#14181c", "#7a4a12", ACCENT, "#fff4d6"])
@@ -29,7 +30,7 @@ def plot_gates(gates: np.ndarray, names: Sequence[str], title: str = "gates") ->
     mean = gates.mean(axis=0)
     units, experts = mean.shape
     height = 1.35 + 0.42 * units
-    figure = Figure(figsize=(WIDTH, height), facecolor="white")
+    figure = new_figure(height)
     even = f"each row sums to 1; an even share is {1 / experts:.3f}   ·   {_clips(len(gates))}"
     add_header(figure, f"{title}: which experts each unit listens to", even)
     axes = add_axes(figure, "gates", 1.0, 1.05, WIDTH - 1.0 - MARGIN, 0.42 * units - 0.1)
@@ -65,7 +66,7 @@ def plot_energies(reading: UnitReading, frames: np.ndarray, clip: int, title: st
     side = step - 0.08
     rows = _rows_of_pictures(reading, frames[clip], clip)
     lower = 0.95 + len(rows) * (side + 0.42)
-    figure = Figure(figsize=(WIDTH, lower + 2.1), facecolor="white")
+    figure = new_figure(lower + 2.1)
     told = "AC: changes from frame to frame   ·   DC: the mean of all frames   ·   brighter is stronger"
     add_header(figure, f"{title}: what changes and what stays", told)
     for row, (name, changing, constant) in enumerate(rows):
@@ -94,7 +95,7 @@ def plot_units(plane: np.ndarray, shown: np.ndarray, names: Sequence[str], title
     """
     rows = -(-len(names) // 4)
     step = (WIDTH - 2 * MARGIN + 0.15) / 4
-    figure = Figure(figsize=(WIDTH, 1.0 + rows * (step + 0.25)), facecolor="white")
+    figure = new_figure(1.0 + rows * (step + 0.25))
     told = (
         f"t-SNE of AC, the changing part of the features   ·   {_clips(len(plane))}, near ones change alike"
     )
@@ -118,7 +119,7 @@ def plot_subjects(plane: np.ndarray, subjects: Sequence[str], title: str = "DC")
         subjects: Name of the subject of each clip.
         title: Such as the checkpoint's name.
     """
-    figure = Figure(figsize=(WIDTH, 6.6), facecolor="white")
+    figure = new_figure(6.6)
     people = Counter(subjects)
     named = [name for name, _ in people.most_common(NAMED)]
     rest = len(people) - len(named)

@@ -22,7 +22,7 @@ from dface_hf.synthesis.nuisances import REFERENCE_SIZE
 from .atlas_page import render_page
 from .atlas_plots import plot_poster
 from .face_regions import FACE_REGIONS
-from .plots import save_figure
+from .layout import save_figure
 from .style import token_grid_side
 from .token_claims import (
     code_similarity,

@@ -11,9 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from .layout import MARGIN, WIDTH, add_axes, add_header, new_figure, plain_label
 from .style import INK, MUTED, PANEL, elide, label_colours, readable_on, rgb
 
-WIDTH, MARGIN, MATRIX = 10.0, 0.4, 4.15
+MATRIX = 4.15
 LOWER, HEIGHT = 2.35, 9.55
 STRONG = 0.6  # a correlation from which on the shade grows no more
 LIMIT = 500
@@ -44,7 +45,7 @@ def plot_unit_statistics(
     seconds, corpora = np.asarray(durations, float), np.asarray(corpora)
     if not len(seconds) == len(corpora) == statistics["n"]:
         raise ValueError(f"{len(seconds)} durations and {len(corpora)} corpora for {statistics['n']} clips")
-    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
+    figure = new_figure(HEIGHT)
     add_header(figure, title, _summary(statistics))
     left = WIDTH - MARGIN - MATRIX
     _draw_cooccurrence(add_axes(figure, "cooccurrence", MARGIN + 0.25, 1.3, MATRIX, MATRIX), statistics)
@@ -159,29 +160,5 @@ def _signed(value: float) -> str:
     return text.replace("-", "−") if text not in ("-.00", ".00") else "0"
 
 
-def plain_label(text: str) -> str:
-    """A name as label: a dollar sign is a dollar sign, and an underscore in front does not hide it."""
-    return "\u200b" + text.replace("$", r"\$")
-
-
 def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", size=9.5, color=INK, pad=6)
-
-
-def add_header(figure: Figure, title: str, told: str) -> None:
-    """A title and a line of facts at the top left."""
-    left, height = MARGIN / WIDTH, figure.get_figheight()
-    style = {"weight": "bold", "color": INK, "parse_math": False}
-    figure.text(left, 1 - 0.42 / height, elide(title, 70, middle=True), size=13, **style)
-    figure.text(left, 1 - 0.68 / height, told, size=9, color=MUTED, parse_math=False)
-
-
-def add_axes(figure: Figure, name: str, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes without a frame, by inches from the top left corner of a figure of `WIDTH` inches."""
-    full = figure.get_figheight()
-    place = (left / WIDTH, 1 - (top + height) / full, width / WIDTH, height / full)
-    axes = figure.add_axes(place, label=name)
-    axes.tick_params(length=0, colors=INK)
-    axes.spines[:].set_visible(False)
-    axes.xaxis.label.set(color=MUTED, size=8.5)
-    return axes

@@ -1,12 +1,7 @@
-"""Figures of a result, one event in detail or a whole clip: Figure objects, without pyplot's global state.
-
-Positions are in inches from the top left corner of the figure, which keeps texts and gaps the same at any
-size.
-"""
+"""Figures of a result: one event in detail, or a whole clip."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from dface_hf.whole_files import whole_file
-
+from .layout import MARGIN, WIDTH, add_axes, add_text, new_figure
 from .pictures import crop_pair, explanation_picture, magnify, motion_picture
 from .style import (
     ACCENT,
@@ -36,9 +30,9 @@ from .style import (
     token_grid_side,
 )
 
-__all__ = ["magnify", "plot_clip", "plot_event", "save_figure"]
+__all__ = ["magnify", "plot_clip", "plot_event"]
 
-WIDTH, MARGIN, GAP = 10.0, 0.4, 0.2
+GAP = 0.2
 PICTURE = (WIDTH - 2 * MARGIN - 3 * GAP) / 4
 FACTOR = 10
 MAX_PANELS = 8
@@ -69,13 +63,13 @@ def plot_event(event: Mapping[str, Any], onset_image: NDArray, apex_image: NDArr
     rows = [len(event["scores"]), len(similarities)]
     rows = sum(max(count, 4) for count in rows) if _explained(event) else max(rows)
     lower = max(PICTURE, 0.17 * rows + (0.4 if _explained(event) else 0))
-    figure = _figure(4.25 + lower)
+    figure = new_figure(4.25 + lower)
     _header(figure, event)
     _pictures(figure, event, onset_image, apex_image)
     _lower_row(figure, event, onset_image, similarities, lower)
     note = describe_stabilisation(event.get("stabilisation"))
     if note:
-        _note(figure, MARGIN, 3.98 + lower, elide(f"stabilisation: {note}", 150), 7.5)
+        add_text(figure, MARGIN, 3.98 + lower, elide(f"stabilisation: {note}", 150), 7.5)
     return figure
 
 
@@ -104,47 +98,18 @@ def plot_clip(
     numbered = [(n, e) for n, e in enumerate(events, 1) if e.get("onset_image") is not None]
     rows = (min(len(numbered), MAX_PANELS) + 1) // 2
     timeline = 1.7 if score is not None else 0.75
-    figure = _figure(1.75 + timeline + PANEL_HEIGHT * rows + (0.25 if len(numbered) > MAX_PANELS else 0))
+    figure = new_figure(1.75 + timeline + PANEL_HEIGHT * rows + (0.25 if len(numbered) > MAX_PANELS else 0))
     _clip_header(figure, result, events)
     _timeline(figure, result, score, threshold, timeline)
     _panels(figure, result, numbered, 1.75 + timeline)
     return figure
 
 
-def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> None:
-    """Write a figure; the file appears under its name when it is complete.
-
-    Raises:
-        ValueError: A suffix matplotlib cannot write.
-        OSError: The folder does not exist or cannot be written.
-    """
-    path = Path(path)
-    kinds = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        raise ValueError(
-            f"{path}: cannot write a {path.suffix or 'suffix-less'} picture; use .png, .pdf or .svg"
-        )
-    with whole_file(path) as partial:
-        figure.savefig(partial, dpi=dpi, facecolor="white")
-
-
-def _figure(height: float) -> Figure:
-    return Figure(figsize=(WIDTH, height), facecolor="white")
-
-
-def _axes(figure: Figure, name: str, left: float, top: float, width: float, height: float) -> Axes:
-    total = figure.get_figheight()
-    box = (left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total)
-    axes = figure.add_axes(box, label=name)
+def _axes(figure: Figure, *place: Any) -> Axes:
+    """As `add_axes`, without ticks."""
+    axes = add_axes(figure, *place)
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
     return axes
-
-
-def _note(figure: Figure, left: float, top: float, text: str, size: float = 8.5, **style: Any) -> None:
-    """Text with its baseline at `top`. Names come from files and models: a dollar sign is a dollar sign."""
-    style = {"color": MUTED, "parse_math": False} | style
-    figure.text(left / WIDTH, 1 - top / figure.get_figheight(), text, fontsize=size, **style)
 
 
 def _swatch(figure: Figure, left: float, top: float, side: float, colour: str) -> None:
@@ -158,10 +123,10 @@ def _header(figure: Figure, event: Mapping[str, Any]) -> None:
     colour = label_colours([*event["scores"], label])[label]
     _swatch(figure, MARGIN, 0.53, 0.2, colour)
     title = f"{elide(label, 48)}  {event['scores'][label]:.0%}"
-    _note(figure, MARGIN + 0.32, 0.52, title, 16, color=INK, weight="bold")
-    _note(figure, MARGIN, 0.77, _times(event))
+    add_text(figure, MARGIN + 0.32, 0.52, title, 16, color=INK, weight="bold")
+    add_text(figure, MARGIN, 0.77, _times(event))
     if event.get("explanation"):
-        _note(figure, MARGIN, 0.95, elide(event["explanation"]["sentence"], 130), 9, color=INK)
+        add_text(figure, MARGIN, 0.95, elide(event["explanation"]["sentence"], 130), 9, color=INK)
 
 
 def _explained(event: Mapping[str, Any]) -> bool:
@@ -189,8 +154,8 @@ def _pictures(figure: Figure, event: Mapping[str, Any], onset: NDArray, apex: ND
     }
     for index, (name, (image, title, note)) in enumerate(images.items()):
         left = MARGIN + index * (PICTURE + GAP)
-        _note(figure, left, 1.18, title, 9.5, color=INK)
-        _note(figure, left + PICTURE, 1.18, note, 7, ha="right")
+        add_text(figure, left, 1.18, title, 9.5, color=INK)
+        add_text(figure, left + PICTURE, 1.18, note, 7, ha="right")
         _show(_axes(figure, name, left, 1.25, PICTURE, PICTURE), image)
 
 
@@ -203,8 +168,8 @@ def _lower_row(
     figure: Figure, event: Mapping[str, Any], onset: NDArray, similarities: Mapping, height: float
 ) -> None:
     top = 3.75
-    _note(figure, MARGIN, top - 0.07, "action tokens", 9.5, color=INK)
-    _note(figure, MARGIN + PICTURE, top - 0.07, "fill and %: attention", 7, ha="right")
+    add_text(figure, MARGIN, top - 0.07, "action tokens", 9.5, color=INK)
+    add_text(figure, MARGIN + PICTURE, top - 0.07, "fill and %: attention", 7, ha="right")
     draw_tokens(_axes(figure, "tokens", MARGIN, top, PICTURE, PICTURE), event, onset)
     left = MARGIN + PICTURE + 0.35
     column = (WIDTH - MARGIN - left - 0.35) / 2
@@ -220,8 +185,8 @@ def _lower_row(
 def _explanation(figure: Figure, event: Mapping[str, Any], onset: NDArray, left: float, top: float) -> None:
     """The motion that the tokens decode to, over where those that matter move."""
     picture, times = explanation_picture(onset, event["decoded_motion"], event["saliency"])
-    _note(figure, left, top - 0.07, f"decoded motion × {times}", 9.5, color=INK)
-    _note(figure, left + PICTURE, top - 0.07, "amber: why", 7, ha="right")
+    add_text(figure, left, top - 0.07, f"decoded motion × {times}", 9.5, color=INK)
+    add_text(figure, left + PICTURE, top - 0.07, "amber: why", 7, ha="right")
     _show(_axes(figure, "explanation", left, top, PICTURE, PICTURE), picture)
 
 
@@ -234,9 +199,9 @@ def _score_bars(
     ):
         left, top, width, height = place
         title = "scores" if name == "scores" else "similarity to descriptions"
-        _note(figure, left, top - 0.07, title, 9.5, color=INK)
+        add_text(figure, left, top - 0.07, title, 9.5, color=INK)
         if name == "similarities":
-            _note(figure, left + width, top - 0.07, "cosine", 7, ha="right")
+            add_text(figure, left + width, top - 0.07, "cosine", 7, ha="right")
         axes = _axes(figure, name, left + 1.3, top + 0.02, width - 1.3 - 0.42, height - 0.04)
         best = event["label"] if name == "scores" else max(values, key=values.get, default=None)
         least = 4 if _explained(event) else 6  # few classes: bars stay slim and start at the top
@@ -299,16 +264,16 @@ def _bars(
 
 def _clip_header(figure: Figure, result: Mapping[str, Any], events: Sequence) -> None:
     name = elide(Path(str(result.get("path") or "clip")).name or "clip", 64, middle=True)
-    _note(figure, MARGIN, 0.5, name, 14, color=INK, weight="bold")
+    add_text(figure, MARGIN, 0.5, name, 14, color=INK, weight="bold")
     count = f"{len(events)} event{'' if len(events) == 1 else 's'}" if events else "no event found"
     frames, fps = result.get("frames"), result.get("fps")
     facts = [f"{frames} frames" if frames else "", f"{fps:.4g} fps" if fps else ""]
     facts += [f"{frames / fps:.2f} s" if frames and fps else "", count]
-    _note(figure, MARGIN, 0.78, "   ·   ".join(fact for fact in facts if fact))
+    add_text(figure, MARGIN, 0.78, "   ·   ".join(fact for fact in facts if fact))
     warnings = [elide(text, 150) for text in result.get("warnings") or ()]
     if warnings:
         more = f"   (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
-        _note(figure, MARGIN, 0.98, f"warning: {elide(warnings[0], 120)}{more}", 8, color="#a34700")
+        add_text(figure, MARGIN, 0.98, f"warning: {elide(warnings[0], 120)}{more}", 8, color="#a34700")
 
 
 def _timeline(
@@ -369,12 +334,12 @@ def _panels(figure: Figure, result: Mapping[str, Any], numbered: Sequence[tuple]
         _swatch(figure, left, y + 0.01, 0.11, colours[event["label"]])
         seconds = keyframe_seconds(event, fps)
         title = f"{number}  {elide(event['label'], 24)}  {event['scores'][event['label']]:.0%}"
-        _note(figure, left + 0.18, y, title, 9, color=INK, weight="bold")
-        _note(figure, left + width, y, "–".join(f"{s:.2f}" for s in seconds[::2]) + " s", 8, ha="right")
+        add_text(figure, left + 0.18, y, title, 9, color=INK, weight="bold")
+        add_text(figure, left + width, y, "–".join(f"{s:.2f}" for s in seconds[::2]) + " s", 8, ha="right")
         _compact(figure, number, event, left, y + 0.09, width)
     if len(numbered) > MAX_PANELS:
         hidden = len(numbered) - MAX_PANELS
-        _note(
+        add_text(
             figure, MARGIN, figure.get_figheight() - 0.2, f"{hidden} more event{'s' * (hidden > 1)} not shown"
         )
 
@@ -393,4 +358,4 @@ def _compact(figure: Figure, number: int, event: Mapping, left: float, top: floa
         else:
             _show(axes, image)
     if event.get("explanation"):
-        _note(figure, left, top + side + 0.14, elide(event["explanation"]["sentence"], 84), 7.5, color=INK)
+        add_text(figure, left, top + side + 0.14, elide(event["explanation"]["sentence"], 84), 7.5, color=INK)

@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from dface_hf.actions import get_action_unit
 from dface_hf.whole_files import whole_file, write_text
 
+from .layout import save_figure
 from .pictures import crop_pair, explanation_picture, magnify, motion_picture
-from .plots import FACTOR, plot_clip, plot_event, save_figure
+from .plots import FACTOR, plot_clip, plot_event
 from .style import (
     attention_strength,
     check_event,

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from .layout import MARGIN, WIDTH, add_axes, add_header, new_figure, plain_label
 from .style import INK, MUTED, PANEL, elide, label_colours, readable_on
 
-WIDTH, MARGIN = 10.0, 0.4
 MATRIX = 3.3
 MAX_NAMES = 110
 """More subjects than this are drawn without their names."""
@@ -47,18 +47,18 @@ def plot_scores(
     if confusion.shape != (len(labels), len(labels)):
         raise ValueError(f"confusion matrix of shape {confusion.shape} for {len(labels)} labels")
     height = MATRIX + 1.95 + (2.45 if subjects else 0)
-    figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    style = {"color": INK, "weight": "bold", "parse_math": False}
-    _text(figure, MARGIN, 0.42, elide(title or "scores", 70, middle=True), 14, **style)
-    _text(figure, MARGIN, 0.68, _summary(result, len(subjects)), 9)
-    draw_confusion(_axes(figure, "confusion", MARGIN + 1.15, 1.05, MATRIX, MATRIX), confusion, labels)
+    figure = new_figure(height)
+    add_header(figure, title or "scores", _summary(result, len(subjects)))
+    draw_confusion(add_axes(figure, "confusion", MARGIN + 1.15, 1.05, MATRIX, MATRIX), confusion, labels)
     left = MARGIN + 1.15 + MATRIX + 1.5
     rows = _rows(result)
     tall = min(MATRIX, 0.85 * len(rows))
-    _draw_scores(_axes(figure, "scores", left, 1.05, WIDTH - MARGIN - 0.1 - left, tall), rows)
+    _draw_scores(add_axes(figure, "scores", left, 1.05, WIDTH - MARGIN - 0.1 - left, tall), rows)
     if subjects:
         top = MATRIX + 2.1
-        _draw_subjects(_axes(figure, "subjects", MARGIN + 0.3, top, WIDTH - 2 * MARGIN - 0.3, 1.3), subjects)
+        _draw_subjects(
+            add_axes(figure, "subjects", MARGIN + 0.3, top, WIDTH - 2 * MARGIN - 0.3, 1.3), subjects
+        )
     return figure
 
 
@@ -82,7 +82,7 @@ def draw_confusion(axes: Axes, confusion: ArrayLike, labels: Sequence[str]) -> N
             text = f"{counts[row, column]}" + (f"\n{share:.0%}" if len(labels) <= 8 else "")
             style = {"ha": "center", "va": "center", "size": size, "gid": f"cell {row} {column}"}
             axes.text(column + 0.5, row + 0.5, text, color=readable_on(shade), **style)
-    places, names = np.arange(len(labels)) + 0.5, [_plain(elide(label, 16)) for label in labels]
+    places, names = np.arange(len(labels)) + 0.5, [plain_label(elide(label, 16)) for label in labels]
     axes.set(xlim=(0, len(labels)), ylim=(len(labels), 0), xlabel="predicted", ylabel="true")
     axes.set_xticks(places, names, rotation=30 if len(labels) > 4 else 0, size=min(9, size + 1))
     axes.set_yticks(places, names, size=min(9, size + 1))
@@ -105,7 +105,7 @@ def _draw_scores(axes: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
                 axes.plot(interval, [y, y], color=style["color"], lw=1.2, solid_capstyle="butt")
             axes.plot(one[name], y, marker, ms=5.5, gid=f"{name} {place}", **style)
             axes.text(1.02, y, f"{one[name]:.3f}", size=7.5, va="center", color=style["color"])
-    names = [f"{_plain(elide(name, 14))}\n{one['n']} clips" for name, one in rows.items()]
+    names = [f"{plain_label(elide(name, 14))}\n{one['n']} clips" for name, one in rows.items()]
     axes.set(xlim=(0, 1), ylim=(len(rows), 0))
     axes.set_xticks(np.linspace(0, 1, 6), [f"{x:.1f}" for x in np.linspace(0, 1, 6)], size=8)
     axes.set_yticks(np.arange(len(rows)) + 0.5, names, size=8.5)
@@ -130,7 +130,7 @@ def _draw_subjects(axes: Axes, subjects: Mapping[tuple[str, str], Mapping[str, f
         text = f"{elide(corpus, 18)}: {share}"
         style = {"size": 8, "color": INK, "transform": axes.get_xaxis_transform(), "parse_math": False}
         axes.text(places[mine][0] - 0.4, 1.03, text, va="bottom", **style)
-    names = [_plain(elide(subject, 10)) for _, subject in order] if len(order) <= MAX_NAMES else []
+    names = [plain_label(elide(subject, 10)) for _, subject in order] if len(order) <= MAX_NAMES else []
     size = float(np.clip(420 / len(order), 4, 8))
     axes.set_xticks(places if names else [], names, rotation=90, size=size)
     axes.set(xlim=(places[0] - 0.8, places[-1] + 0.8), ylim=(0, clips.max()), ylabel="clips")
@@ -149,27 +149,3 @@ def _summary(result: Mapping[str, Any], subjects: int) -> str:
     ]
     facts += [f"{label} {result[name]:.4f}" for name, (label, _) in _SCORES.items()]
     return "   ·   ".join(fact for fact in facts if fact)
-
-
-def _plain(text: str) -> str:
-    """A name as tick label: a dollar sign is a dollar sign."""
-    return text.replace("$", r"\$")
-
-
-def _axes(figure: Figure, name: str, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes by inches from the top left corner."""
-    total = figure.get_figheight()
-    axes = figure.add_axes(
-        (left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total), label=name
-    )
-    axes.tick_params(length=0, colors=INK)
-    axes.spines[:].set_visible(False)
-    axes.xaxis.label.set(color=MUTED, size=8.5)
-    axes.yaxis.label.set(color=MUTED, size=8.5)
-    return axes
-
-
-def _text(figure: Figure, left: float, top: float, text: str, size: float, **style: Any) -> None:
-    figure.text(
-        left / WIDTH, 1 - top / figure.get_figheight(), text, fontsize=size, **({"color": MUTED} | style)
-    )

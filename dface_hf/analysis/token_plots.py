@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from .style import INK, MUTED, PANEL, elide, label_colours, readable_on, rgb, token_grid_side
+from .layout import add_axes, add_header, new_figure
+from .style import MUTED, PANEL, elide, label_colours, readable_on, rgb, token_grid_side
 from .tokens import codebook_use
 
-WIDTH, HEIGHT = 10.0, 3.6
+HEIGHT = 3.6
 MOVING = "#20508a"  # a place that moves in every clip
 
 
@@ -43,7 +44,7 @@ def plot_tokens(
     ids, labels = np.asarray(action_ids), np.asarray(labels)
     if ids.ndim != 2 or len(ids) != len(labels):
         raise ValueError(f"{len(labels)} labels for tokens of shape {ids.shape}; expected (n, 16) and (n,)")
-    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
+    figure = new_figure(HEIGHT)
     use = codebook_use(ids, codebook_size)
     facts = (
         f"{len(ids)} clips",
@@ -51,11 +52,9 @@ def plot_tokens(
         f"perplexity of the others {use['perplexity']:.1f} of {codebook_size - 1}",
         f"never used: {use['dead_codes']}",
     )
-    told, style = "   ·   ".join(facts), {"color": INK, "size": 14, "weight": "bold", "parse_math": False}
-    figure.text(0.04, 0.925, elide(title, 70, middle=True), **style)
-    figure.text(0.04, 0.855, told, color=MUTED, size=9)
-    _draw_codes(_axes(figure, "codes", (0.075, 0.14, 0.56, 0.56)), ids, labels, names, codebook_size)
-    _draw_places(_axes(figure, "places", (0.72, 0.10, 0.216, 0.60)), ids)
+    add_header(figure, title, "   ·   ".join(facts))
+    _draw_codes(add_axes(figure, "codes", 0.75, 1.08, 5.6, 2.02), ids, labels, names, codebook_size)
+    _draw_places(add_axes(figure, "places", 7.2, 1.08, 2.16, 2.16), ids)
     return figure
 
 
@@ -68,6 +67,7 @@ def _draw_codes(axes: Axes, ids: np.ndarray, labels: np.ndarray, names: Sequence
         base += share
     axes.set(xlim=(0.3, size - 0.3), ylim=(0, max(float(base.max()) * 1.05, 1e-3)), xlabel="code")
     axes.set_ylabel("share of all tokens")
+    axes.tick_params(labelsize=8)
     axes.set_xticks(np.arange(1, size, max(1, size // 16)))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.2g}%")
@@ -88,12 +88,3 @@ def _draw_places(axes: Axes, ids: np.ndarray) -> None:
     axes.set(xlim=(0, side), ylim=(side, 0), xticks=[], yticks=[])
     axes.set_title("clips in which a place moves", size=9, color=MUTED)
     axes.spines[:].set(visible=True, color=PANEL)
-
-
-def _axes(figure: Figure, name: str, place: tuple[float, float, float, float]) -> Axes:
-    axes = figure.add_axes(place, label=name)
-    axes.tick_params(length=0, colors=INK, labelsize=8)
-    axes.spines[:].set_visible(False)
-    axes.xaxis.label.set(color=MUTED, size=8.5)
-    axes.yaxis.label.set(color=MUTED, size=8.5)
-    return axes

@@ -11,7 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .au_plots import MARGIN, SHADES, WIDTH, add_axes, add_header, plain_label
+from .au_plots import SHADES
+from .layout import MARGIN, WIDTH, add_axes, add_header, new_figure, plain_label
 from .style import ACCENT, INK, MUTED, PANEL, elide, readable_on
 
 BASELINE = "all-ones"
@@ -42,7 +43,7 @@ def plot_unit_scores(document: Mapping[str, Any], title: str = "") -> Figure:
     floor = 2 * counts / (clips + counts)  # recall 1, precision counts / clips
     rows = {name: row for name, row in document["rows"].items() if name != BASELINE}
     tall = CELL * (len(rows) + 1)
-    figure = Figure(figsize=(WIDTH, TOP + tall + 0.55), facecolor="white")
+    figure = new_figure(TOP + tall + 0.55)
     add_header(figure, title or f"F1 of action units ({document['protocol']})", _summary(document, clips))
     left = MARGIN + NAMES
     _draw_positives(add_axes(figure, "positives", left, TOP - BARS - 0.32, UNITS, BARS), counts)
