@@ -105,7 +105,7 @@ def _draw_scores(axes: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
                 axes.plot(interval, [y, y], color=style["color"], lw=1.2, solid_capstyle="butt")
             axes.plot(one[name], y, marker, ms=5.5, gid=f"{name} {place}", **style)
             axes.text(1.02, y, f"{one[name]:.3f}", size=7.5, va="center", color=style["color"])
-    names = [f"{plain_label(elide(name, 14))}\n{one['n']} clips" for name, one in rows.items()]
+    names = [f"{plain_label(elide(name, 18, middle=True))}\n{one['n']} clips" for name, one in rows.items()]
     axes.set(xlim=(0, 1), ylim=(len(rows), 0))
     axes.set_xticks(np.linspace(0, 1, 6), [f"{x:.1f}" for x in np.linspace(0, 1, 6)], size=8)
     axes.set_yticks(np.arange(len(rows)) + 0.5, names, size=8.5)
