@@ -108,7 +108,9 @@ def _draw_scores(axes: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
     names = [f"{plain_label(elide(name, 18, middle=True))}\n{one['n']} clips" for name, one in rows.items()]
     axes.set(xlim=(0, 1), ylim=(len(rows), 0))
     axes.set_xticks(np.linspace(0, 1, 6), [f"{x:.1f}" for x in np.linspace(0, 1, 6)], size=8)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, names, size=8.5)
+    axes.set_yticks(
+        np.arange(len(rows)) + 0.5, names, size=7.5 if any(len(name) > 14 for name in rows) else 8.5
+    )
     axes.grid(axis="x", color=PANEL)
     axes.set_axisbelow(True)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8, borderpad=0)
