@@ -69,7 +69,8 @@ def spot(
     read = None if reader is None else read_labels(reader, spotted)
     scores = corpus_scores(spotted, iou, read, classes)
     skipped = [f"row {one.row}, {one.clip}: {one.reason}" for one in listing.skipped]
-    warned = [f"{one.video.video_id}: {text}" for one in spotted for text in one.warnings]
+    warned = [listing.difference] if listing.difference else []
+    warned += [f"{one.video.video_id}: {text}" for one in spotted for text in one.warnings]
     warned += [
         f"no {kind}-expression is annotated, so that every one found counts as wrong"
         for kind in ("micro", "macro")
