@@ -56,6 +56,15 @@ def strangers(value, path="result") -> list[str]:
     return [] if plain else [f"{path}: {type(value)} {value}"]
 
 
+def nearly(value):
+    """The same value, its numbers up to rounding: in another batch sums are made in another order."""
+    if isinstance(value, dict):
+        return {key: nearly(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [nearly(item) for item in value]
+    return pytest.approx(value, rel=1e-4, abs=3e-5) if isinstance(value, float) else value
+
+
 def test_the_result_of_a_video_file(result, clip, portrait):
     assert list(result) == ["path", "fps", "frames", "events", "warnings"]
     assert (result["path"], result["fps"], result["frames"]) == (str(clip), 30.0, 104)
@@ -134,7 +143,7 @@ def test_batch_size_changes_nothing_but_the_batches(recognise, checkpoint, two_f
         return forward(**inputs)
 
     configured.model.forward = counted
-    assert configured([two_faces])[0]["events"] == together["events"] and sizes == [1, 1]
+    assert configured([two_faces])[0]["events"] == nearly(together["events"]) and sizes == [1, 1]
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="batch_size must be at least 1"):
             recognise(two_faces, batch_size=wrong)
