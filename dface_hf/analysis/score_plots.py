@@ -55,10 +55,8 @@ def plot_scores(
     tall = min(MATRIX, 0.85 * len(rows))
     _draw_scores(add_axes(figure, "scores", left, 1.05, WIDTH - MARGIN - 0.1 - left, tall), rows)
     if subjects:
-        top = MATRIX + 2.1
-        _draw_subjects(
-            add_axes(figure, "subjects", MARGIN + 0.3, top, WIDTH - 2 * MARGIN - 0.3, 1.3), subjects
-        )
+        place = (MARGIN + 0.3, MATRIX + 2.1, WIDTH - 2 * MARGIN - 0.3, 1.3)
+        _draw_subjects(add_axes(figure, "subjects", *place), subjects)
     return figure
 
 

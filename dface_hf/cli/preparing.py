@@ -41,7 +41,7 @@ def prepare(
     if len(done.skipped) > SHOWN:
         console.print(f"  … and {len(done.skipped) - SHOWN} more")
     if done.difference:
-        console.print(f"  [yellow]{escape(done.difference)}[/]: part of it, or another release?")
+        console.print(f"  [yellow]{escape(done.difference)}[/]")
     told = f"{done.clips} clips, {len(done.skipped)} skipped, {len(done.notes)} notes"
     console.print(f"{told}; report in [bold]{escape(str(done.reports[0]))}[/]")
     print(done.output)

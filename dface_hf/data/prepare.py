@@ -43,8 +43,8 @@ class PreparedCorpus:
         clips: Clips written, those of earlier runs included.
         skipped: What was left out, and why.
         notes: (row, clip, note) of everything that was repaired or assumed.
-        difference: How the release differs in size from those that are known; empty where it does not.
         reports: The files report.csv and report.json (with the shard in their names, if there are several).
+        difference: How the release differs in size from those that are known; empty where it does not.
     """
 
     output: Path

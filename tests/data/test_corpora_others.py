@@ -75,8 +75,8 @@ def test_mmew_counts(tmp_path):
     listing = read_corpus("mmew", tmp_path)  # without frames
     assert len(listing.skipped) == listing.annotated == 300 and listing.difference == ""
     workbook(tmp_path / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, *rows[:-1]])
-    told = "299 micro-expressions are listed, in known releases of mmew 300"
-    assert read_corpus("mmew", tmp_path).difference == told
+    told = "299 micro-expressions are listed, in known releases of mmew 300:"
+    assert read_corpus("mmew", tmp_path).difference.startswith(told)
 
 
 def test_dfme_counts(tmp_path):

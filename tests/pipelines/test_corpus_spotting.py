@@ -56,8 +56,8 @@ def test_a_corpus_is_spotted_and_scored(dface, release, checkpoint, portrait, tm
     assert any(
         line.startswith("rawpic/s16/16_0101") and "no face found" in line for line in document["warnings"]
     )
-    known = "2 micro-expressions are listed, in known releases of casme2_long 57"
-    assert document["warnings"][0] == known
+    known = "2 micro-expressions are listed, in known releases of casme2_long 57:"
+    assert document["warnings"][0].startswith(known)
     assert "no face found" in told and "1.0000" in told
     true, found, missed = rows_of(out / "events.csv")
     assert (true["source"], true["label"], true["match"], true["video"]) == (

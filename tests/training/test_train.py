@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from dface_hf.training.checkpointing import checkpoints
 from dface_hf.training.fold_ensemble import class_weights
 
 from ..data.clip_sets import clip_set, write_clips
+from .test_killed_runs import ROOT
 from .test_pretrain_processes import ENVIRONMENT, TORCHRUN
 
 LABELS = {0: "negative", 1: "positive", 2: "others"}
@@ -262,7 +262,7 @@ def test_two_processes_train_heads_as_one_with_the_same_global_batch(tmp_path):
         f"save_file(weights, {str(tmp_path)!r} + '/' + os.environ['RANK'] + '.safetensors')\n"
     )
     (tmp_path / "heads.py").write_text(program)
-    options = {"env": ENVIRONMENT | {"PYTHONPATH": os.getcwd()}, "capture_output": True, "text": True}
+    options = {"env": ENVIRONMENT | {"PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True}
     done = subprocess.run([*TORCHRUN, tmp_path / "heads.py"], timeout=240, **options)
     assert done.returncode == 0, done.stderr
     for rank in (0, 1):

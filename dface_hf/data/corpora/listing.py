@@ -157,7 +157,10 @@ class CorpusListing:
         if not self.published or self.annotated in self.published:
             return ""
         known = " or ".join(map(str, self.published))
-        return f"{self.annotated} micro-expressions are listed, in known releases of {self.corpus} {known}"
+        return (
+            f"{self.annotated} micro-expressions are listed, in known releases of {self.corpus} {known}: "
+            "is this a part, or another release?"
+        )
 
     @property
     def subjects(self) -> list[str]:
